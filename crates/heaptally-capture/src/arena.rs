@@ -1,0 +1,165 @@
+//! Memory for everything this crate keeps: bump-allocated from large zeroed mappings, never returned.
+//!
+//! Called on any thread, on cold paths inside the allocator; makes at most one system call, takes no lock. What it
+//! hands out is zeroed, lives for ever and is never handed out again, so a `&'static` into it needs no further
+//! argument. Those who want to reuse memory keep free lists of their own.
+//!
+//! ```text
+//!  current ─► chunk n   [ header │ handed out ....... │ free ........... ]   1 MiB
+//!             chunk n-1 [ header │ handed out ................ │ slack   ]   forgotten: its users keep it
+//! ```
+
+use core::mem::size_of;
+use core::ptr::NonNull;
+
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys;
+
+/// Bytes of one chunk. One mapping of this size costs as much as one of a page.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Requests above this get a mapping of their own, so that a chunk's tail is not thrown away for them.
+const LARGE_BYTES: usize = CHUNK_BYTES / 4;
+const PAGE_BYTES: usize = 4096;
+/// The strongest alignment that can be asked for.
+const MAX_ALIGN: usize = 128;
+
+/// A type whose all-zero bytes are a valid value that other threads may share at once.
+///
+/// # Safety
+///
+/// All-zero bytes are a valid `Self`, `Self` is `Sync` and needs no drop.
+pub unsafe trait Zeroed: Sync {}
+
+// SAFETY: a zero atomic word is valid, shared and needs no drop.
+unsafe impl Zeroed for AtomicU32 {}
+
+/// The first bytes of a chunk.
+#[repr(C)]
+struct Chunk {
+    /// Offset of the first free byte; grows past [`CHUNK_BYTES`] when threads find the chunk full.
+    used: AtomicUsize,
+}
+
+/// See the module's head.
+pub struct Arena {
+    current: AtomicPtr<Chunk>,
+    mapped_bytes: AtomicUsize,
+    handed_out_bytes: AtomicUsize,
+    failed_mappings: AtomicU64,
+    /// Mappings wanted since the system began to refuse them; 0 while it gives.
+    wanted_in_vain: AtomicU64,
+}
+
+impl Arena {
+    /// An arena without memory; the first request maps some.
+    pub(crate) const fn new() -> Self {
+        Self {
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            mapped_bytes: AtomicUsize::new(0),
+            handed_out_bytes: AtomicUsize::new(0),
+            failed_mappings: AtomicU64::new(0),
+            wanted_in_vain: AtomicU64::new(0),
+        }
+    }
+
+    /// A zeroed `T` that lives for ever, or `None` when the system gives no memory.
+    pub fn one<T: Zeroed>(&self) -> Option<&'static T> {
+        self.slice::<T, 1>().map(|array| &array[0])
+    }
+
+    /// A zeroed array that lives for ever, or `None` when the system gives no memory.
+    pub fn slice<T: Zeroed, const N: usize>(&self) -> Option<&'static [T; N]> {
+        const { assert!(align_of::<T>() <= MAX_ALIGN) };
+        let bytes = self.bytes(size_of::<[T; N]>(), align_of::<T>())?;
+        // SAFETY: fresh zeroed memory of that size and alignment, handed out once and never unmapped; `T: Zeroed`.
+        Some(unsafe { bytes.cast::<[T; N]>().as_ref() })
+    }
+
+    /// Bytes handed out: an upper bound of what this crate has touched.
+    pub fn handed_out_bytes(&self) -> usize {
+        self.handed_out_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of address space taken from the system.
+    pub fn mapped_bytes(&self) -> usize {
+        self.mapped_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How often the system refused a mapping.
+    pub fn failed_mappings(&self) -> u64 {
+        self.failed_mappings.load(Ordering::Relaxed)
+    }
+
+    fn bytes(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        if len > LARGE_BYTES {
+            let address = self.map(len.checked_next_multiple_of(PAGE_BYTES)?)?;
+            self.handed_out_bytes.fetch_add(len, Ordering::Relaxed);
+            return Some(address);
+        }
+        loop {
+            // Acquire: pairs with the Release in `replace`; the chunk's header is initialised.
+            let chunk = self.current.load(Ordering::Acquire);
+            if let Some(address) = NonNull::new(chunk).and_then(|chunk| Self::bump(chunk, len, align)) {
+                self.handed_out_bytes.fetch_add(len, Ordering::Relaxed);
+                return Some(address);
+            }
+            self.replace(chunk)?;
+        }
+    }
+
+    /// Takes `len` bytes from `chunk`, or `None` when it is full.
+    fn bump(chunk: NonNull<Chunk>, len: usize, align: usize) -> Option<NonNull<u8>> {
+        // SAFETY: chunks are never unmapped once published.
+        let used = unsafe { &chunk.as_ref().used };
+        let mut offset = used.load(Ordering::Relaxed);
+        loop {
+            let start = offset.next_multiple_of(align);
+            let end = start + len;
+            if end > CHUNK_BYTES {
+                return None;
+            }
+            // Relaxed: the bytes were zeroed by the kernel before anyone could see the chunk; only the claim matters.
+            match used.compare_exchange_weak(offset, end, Ordering::Relaxed, Ordering::Relaxed) {
+                // SAFETY: `start + len` is inside the chunk.
+                Ok(_) => return Some(unsafe { chunk.cast::<u8>().add(start) }),
+                Err(seen) => offset = seen,
+            }
+        }
+    }
+
+    /// Puts a fresh chunk in the place of the full one; a thread that comes second gives its own back.
+    fn replace(&self, full: *mut Chunk) -> Option<()> {
+        let fresh = self.map(CHUNK_BYTES)?.cast::<Chunk>();
+        // SAFETY: ours alone until published below.
+        unsafe { fresh.as_ref() }.used.store(size_of::<Chunk>(), Ordering::Relaxed);
+        // Release: pairs with the Acquire in `bytes`.
+        if self.current.compare_exchange(full, fresh.as_ptr(), Ordering::Release, Ordering::Relaxed).is_err() {
+            self.mapped_bytes.fetch_sub(CHUNK_BYTES, Ordering::Relaxed);
+            // SAFETY: nobody has seen this mapping.
+            unsafe { sys::unmap(fresh.cast(), CHUNK_BYTES) };
+        }
+        Some(())
+    }
+
+    fn map(&self, len_bytes: usize) -> Option<NonNull<u8>> {
+        // While the system refuses, it is asked at every power of two, and every 4096th time: the hook comes by here
+        // with every operation then, and a system call is not for every operation.
+        let wanted = self.wanted_in_vain.load(Ordering::Relaxed);
+        if wanted != 0 && !wanted.is_power_of_two() && !wanted.is_multiple_of(4096) {
+            self.wanted_in_vain.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let address = sys::map(len_bytes);
+        match address {
+            Some(_) => {
+                self.mapped_bytes.fetch_add(len_bytes, Ordering::Relaxed);
+                self.wanted_in_vain.store(0, Ordering::Relaxed);
+            }
+            None => {
+                self.failed_mappings.fetch_add(1, Ordering::Relaxed);
+                self.wanted_in_vain.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        address
+    }
+}

@@ -1,0 +1,107 @@
+//! Reading all counters while everyone goes on counting.
+//!
+//! Called by whoever takes a snapshot, never from the hook; pauses nobody and changes nothing. The order of the reads
+//! is what makes the result true: *freed before allocated, rows before totals*.
+//!
+//! # Synchronization
+//!
+//! A free that [`freed_rows`] has read (Acquire) was counted (Release) by a thread that held the block, which reached
+//! it after its allocation had been counted. So [`allocated_rows`], called afterwards and reading the registry, the
+//! pages and the highest id anew, finds that allocation: no row is negative. A thread counts in its totals before it
+//! counts in a row, so [`totals`], called last, is never below the sum of the rows.
+
+use crate::process::PROCESS;
+use crate::ring::Record;
+use crate::stack_id::StackId;
+use crate::sync::Ordering;
+use crate::thread_state::{ThreadState, ownership};
+
+/// Visits `[blocks, bytes]` freed, of every line of every thread; ids come up many times.
+pub fn freed_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
+    let issued = PROCESS.stacks.issued();
+    for state in PROCESS.registry.iter() {
+        visit(StackId::BEFORE_START, state.before_start_freed());
+        state.private.for_each(issued, |id, line| visit(id, line.freed()));
+    }
+    PROCESS.shared.for_each(issued, |id, line| visit(id, line.freed()));
+}
+
+/// Visits `[blocks, bytes]` allocated, of every line of every thread; ids come up many times.
+pub fn allocated_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
+    let issued = PROCESS.stacks.issued();
+    for state in PROCESS.registry.iter() {
+        visit(StackId::BEFORE_START, state.before_start_allocated());
+        state.private.for_each(issued, |id, line| visit(id, line.allocated()));
+    }
+    PROCESS.shared.for_each(issued, |id, line| visit(id, line.allocated()));
+}
+
+/// `[allocated blocks, allocated bytes, freed blocks, freed bytes]` of the process. Freed is read first, so live is
+/// never negative.
+pub fn totals() -> [u64; 4] {
+    let sum = |words: fn(&crate::Line) -> [u64; 2]| {
+        let shared = words(&PROCESS.shared_totals);
+        PROCESS.registry.iter().fold(shared, |sum, state| add(sum, words(&state.head.totals)))
+    };
+    let [freed_blocks, freed_bytes] = sum(crate::Line::freed);
+    let [allocated_blocks, allocated_bytes] = sum(crate::Line::allocated);
+    [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
+}
+
+/// Hands every stack that is new since the last drain to `store`. One caller at a time. Called after the rows were
+/// read, so that every id they name has its record in the store.
+pub fn drain(mut store: impl FnMut(Record<'_>)) {
+    for state in PROCESS.registry.iter() {
+        state.ring.drain(&PROCESS.segments, &PROCESS.arena, &mut store);
+    }
+}
+
+/// Whether some thread was between its totals and its row at this instant. Then equal totals do not mean a quiet
+/// point.
+pub fn in_flight() -> bool {
+    PROCESS.shared_in_flight.load(Ordering::Acquire) != 0
+        || PROCESS.registry.iter().any(|state| state.busy_stack_pointer() != 0)
+}
+
+/// Puts things right in a forked child, where `survivor` is the only thread. Called from the child handler of
+/// `pthread_atfork`: no allocation, no lock.
+///
+/// States of the threads that are gone can be used again, unless an operation was in progress: those are retired. An
+/// operation that had reached the totals and not yet its row never ends in the child; it is taken out of the totals,
+/// as if it had not begun.
+pub fn repair_after_fork(survivor: Option<&ThreadState>) {
+    let mut in_flight = PROCESS.shared_in_flight.swap(0, Ordering::Relaxed) != 0;
+    for state in PROCESS.registry.iter() {
+        let is_survivor = survivor.is_some_and(|own| core::ptr::eq(own, state));
+        if is_survivor || state.ownership.load(Ordering::Relaxed) != ownership::OWNED {
+            continue;
+        }
+        if state.busy_stack_pointer() == 0 {
+            PROCESS.registry.release(state, &PROCESS.arena);
+        } else {
+            PROCESS.registry.retire(state);
+            state.end_operation();
+            in_flight = true;
+        }
+    }
+    if in_flight {
+        let mut rows = [0_u64; 4];
+        freed_rows(|id, words| add_row(&mut rows[2..], id, words));
+        allocated_rows(|id, words| add_row(&mut rows[..2], id, words));
+        let totals = totals();
+        PROCESS.shared_totals.add_words(core::array::from_fn(|word| rows[word].wrapping_sub(totals[word])));
+    }
+}
+
+fn add_row(sum: &mut [u64], id: StackId, words: [u64; 2]) {
+    if id != StackId::UNKNOWN_FREES {
+        for (sum, word) in sum.iter_mut().zip(words) {
+            *sum = sum.wrapping_add(word);
+        }
+    }
+}
+
+/// Word by word, modulo 2^64: the shared totals of a forked child may hold a negative correction.
+fn add(left: [u64; 2], right: [u64; 2]) -> [u64; 2] {
+    [left[0].wrapping_add(right[0]), left[1].wrapping_add(right[1])]
+}

@@ -1,0 +1,39 @@
+//! How the hook wakes the aggregator: one word, and a system call at most once per drain.
+//!
+//! Rung on any thread, also inside the allocator; waited for by the aggregator alone. A std condition variable would
+//! do the same behind a lock, and the hook takes none.
+
+use crate::sync::{AtomicU32, Ordering};
+use crate::sys;
+
+const QUIET: u32 = 0;
+const RUNG: u32 = 1;
+
+/// See the module's head.
+pub struct Doorbell(AtomicU32);
+
+impl Doorbell {
+    /// Not rung.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(QUIET))
+    }
+
+    /// Wakes whoever waits; free when it was rung already.
+    pub fn ring(&self) {
+        // Release: pairs with the Acquire in `wait`; what was asked for is visible to who was woken.
+        if self.0.load(Ordering::Relaxed) == QUIET && self.0.swap(RUNG, Ordering::Release) == QUIET {
+            sys::futex_wake_all(&self.0);
+        }
+    }
+
+    /// Blocks until rung or until `timeout_ns` nanoseconds have passed, and silences the bell. May return for no
+    /// reason.
+    pub fn wait(&self, timeout_ns: Option<u64>) {
+        if self.0.load(Ordering::Relaxed) == QUIET {
+            sys::futex_wait(&self.0, QUIET, timeout_ns);
+        }
+        // Acquire: pairs with the Release in `ring`. Silenced before the work is looked at, so that a ring during the
+        // work is kept for the next wait.
+        self.0.swap(QUIET, Ordering::Acquire);
+    }
+}

@@ -1,0 +1,259 @@
+//! What happens to the statistics when a block is allocated or freed.
+//!
+//! Called by the global allocator on any thread, with the thread's state from the thread-local pointer. Never
+//! allocates through the global allocator, never locks, waits or panics; makes a system call only on the cold steps
+//! (a page, a segment, a wake-up).
+//!
+//! Counts go to the totals first and to the stack's line then, so that row sums read before the totals never exceed
+//! them. A thread without a state, or a signal handler that interrupted this very code, counts on the shared lines.
+
+use crate::capture::capture;
+use crate::counter::Line;
+use crate::head::Head;
+use crate::losses::Losses;
+use crate::mode::Mode;
+use crate::process::PROCESS;
+use crate::stack_id::StackId;
+use crate::sync::Ordering;
+use crate::sys;
+use crate::tag;
+use crate::thread_state::{Busy, ThreadState};
+
+/// The calling thread, as the thread-local pointer says.
+#[derive(Clone, Copy)]
+pub enum Thread {
+    /// It has a state of its own.
+    Own(&'static ThreadState),
+    /// It has none: still being registered, or there are too many threads, or no memory.
+    Stateless,
+    /// It has given its state back: it is being torn down.
+    Ended,
+}
+
+/// A block as the hook is told of it.
+#[derive(Clone, Copy)]
+pub struct Block {
+    /// Its address.
+    pub address: *mut u8,
+    /// The bytes the program asked for; the tag lies behind them.
+    pub size: usize,
+}
+
+/// Counts an allocation while tracking is off: two additions and the tag.
+///
+/// # Safety
+///
+/// The block has room for a tag, is freshly allocated and the caller's; `head` is the calling thread's, and off.
+#[inline(always)]
+pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) {
+    head.totals.count_allocated(size);
+    // SAFETY: the caller's block.
+    unsafe { tag::write(address, size, StackId::BEFORE_START) };
+}
+
+/// Counts a free while tracking is off; false, and nothing done, when it is not off or the tag is not the only one
+/// possible then.
+///
+/// # Safety
+///
+/// The block is still the caller's; `head` is the calling thread's.
+#[inline(always)]
+pub unsafe fn freed_off(head: &Head, address: *mut u8, size: usize) -> bool {
+    // SAFETY: the caller's block.
+    let ours = head.off_tag(address, size) == unsafe { tag::slot(address, size).read_unaligned() };
+    if ours {
+        head.totals.count_freed(size);
+    }
+    ours
+}
+
+/// Counts an allocation, charges it to its stack, and tags the block.
+///
+/// `hook_frame` is an address in the stack frame of the allocator's entry.
+///
+/// # Safety
+///
+/// `block` is freshly allocated and the caller's; `thread` is the calling thread.
+pub unsafe fn allocated(thread: Thread, block: Block, hook_frame: usize) {
+    let mode = PROCESS.mode.get();
+    let id = match thread {
+        Thread::Own(state) if state.head.is_off() => {
+            state.head.totals.count_allocated(block.size);
+            StackId::BEFORE_START
+        }
+        Thread::Own(state) => match state.enter(hook_frame) {
+            Some(busy) => allocated_tracked(state, busy, mode, block.size, hook_frame),
+            None => allocated_shared(StackId::NO_STACK, mode, block.size, Some(&PROCESS.losses.nested)),
+        },
+        Thread::Stateless => allocated_shared(StackId::NO_STACK, mode, block.size, None),
+        Thread::Ended => allocated_shared(StackId::TEARDOWN, mode, block.size, None),
+    };
+    // SAFETY: the caller's block.
+    unsafe { tag::write(block.address, block.size, id) };
+}
+
+/// The stack a block came from, read while it is still the caller's. `None` when no tag vouches for it.
+///
+/// # Safety
+///
+/// `block` belongs to the caller.
+#[inline]
+pub unsafe fn origin(block: Block) -> Option<StackId> {
+    // SAFETY: the caller's block.
+    let id = unsafe { tag::read(block.address, block.size) }?;
+    (id.index() < PROCESS.stacks.issued() as usize).then_some(id)
+}
+
+/// Counts a free of a block that came from `origin`.
+pub fn freed(thread: Thread, block: Block, origin: Option<StackId>, hook_frame: usize) {
+    let Some((id, shared_line)) = origin.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
+        return freed_unknown(block);
+    };
+    match thread {
+        Thread::Own(state) if id == StackId::BEFORE_START && state.head.is_off() => {
+            state.head.totals.count_freed(block.size)
+        }
+        Thread::Own(state) => match state.enter(hook_frame) {
+            Some(busy) => {
+                state.ensure_tracking(&busy);
+                state.head.totals.count_freed(block.size);
+                match state.private.line(id) {
+                    Some(line) => line.count_freed(block.size),
+                    None => {
+                        shared_line.add_freed(block.size);
+                        state.private.meet(id, &PROCESS.pages, &PROCESS.arena);
+                    }
+                }
+            }
+            None => freed_shared(shared_line, block.size),
+        },
+        Thread::Stateless | Thread::Ended => freed_shared(shared_line, block.size),
+    }
+}
+
+/// Whether the thread left the hook by a jump out of a signal handler: its state says that an operation is in
+/// progress, in a stack frame that is no more. The caller then gives the thread another state
+/// ([`crate::Registry::retire`]).
+#[inline]
+pub fn is_abandoned(state: &ThreadState, hook_frame: usize) -> bool {
+    let busy = state.busy_stack_pointer();
+    // The stack grows down: an operation in progress has a frame further down, unless the handler runs on a stack of
+    // its own.
+    busy != 0 && hook_frame > busy && !sys::on_alternate_stack()
+}
+
+fn allocated_tracked(
+    state: &'static ThreadState,
+    mut busy: Busy<'_>,
+    mode: Mode,
+    size: usize,
+    hook_frame: usize,
+) -> StackId {
+    state.ensure_tracking(&busy);
+    let id = match mode {
+        Mode::Paused => StackId::PAUSED,
+        _ if state.is_internal() => StackId::INTERNAL,
+        _ => stack_of_caller(state, &mut busy, hook_frame),
+    };
+    state.head.totals.count_allocated(size);
+    match state.private.line(id) {
+        Some(line) => line.count_allocated(size),
+        None => {
+            // Every id that is issued has its shared line; the other branch cannot be reached and costs nothing.
+            if let Some(line) = PROCESS.shared.line(id) {
+                line.add_allocated(size);
+            }
+            state.private.meet(id, &PROCESS.pages, &PROCESS.arena);
+        }
+    }
+    id
+}
+
+fn stack_of_caller(state: &ThreadState, busy: &mut Busy<'_>, hook_frame: usize) -> StackId {
+    let scratch = busy.scratch();
+    let captured = capture(hook_frame, PROCESS.max_depth.load(Ordering::Relaxed) as usize, &mut scratch.frames);
+    let leaf_first = &scratch.frames[..captured.depth];
+    if leaf_first.is_empty() {
+        Losses::count(&PROCESS.losses.capture_failed);
+        return StackId::NO_STACK;
+    }
+    let root = PROCESS.hash_key.root(captured.truncated);
+    let hash = leaf_first.iter().rev().fold(root, |hash, &ip| hash.push(ip));
+    if let Some(id) = scratch.cache.find(hash) {
+        return id;
+    }
+    let id = match PROCESS.stacks.find(hash) {
+        Some(id) => id,
+        None => {
+            let ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed);
+            let room = state.ring.reserve(leaf_first.len(), ring_limit_bytes, &PROCESS.segments, &PROCESS.arena);
+            let Ok(room) = room else {
+                Losses::count(&PROCESS.losses.ring_full);
+                PROCESS.doorbell.ring();
+                return StackId::OVERFLOW;
+            };
+            let prepare = |id| PROCESS.shared.prepare(id, &PROCESS.arena);
+            let Some(id) = PROCESS.stacks.issue(hash, &PROCESS.arena, prepare) else {
+                Losses::count(&PROCESS.losses.stacks_full);
+                return StackId::OVERFLOW;
+            };
+            if captured.truncated {
+                Losses::count(&PROCESS.losses.truncated_stacks);
+            }
+            let past_half = room.past_half;
+            // The record first, the entry then: every id that anybody can find has its record.
+            room.fill(id, captured.truncated, leaf_first);
+            if past_half {
+                PROCESS.doorbell.ring();
+            }
+            PROCESS.stacks.insert(hash, id, &PROCESS.arena)
+        }
+    };
+    scratch.cache.keep(hash, id);
+    id
+}
+
+#[cold]
+fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::sync::AtomicU64>) -> StackId {
+    let id = match mode {
+        Mode::Off => StackId::BEFORE_START,
+        Mode::Paused => StackId::PAUSED,
+        Mode::On => {
+            loss.into_iter().for_each(Losses::count);
+            id
+        }
+    };
+    if let Some(line) = PROCESS.shared.line(id) {
+        count_shared(|| {
+            PROCESS.shared_totals.add_allocated(size);
+            line.add_allocated(size);
+        });
+    }
+    id
+}
+
+#[cold]
+fn freed_shared(line: &Line, size: usize) {
+    count_shared(|| {
+        PROCESS.shared_totals.add_freed(size);
+        line.add_freed(size);
+    });
+}
+
+/// Marks the window between totals and line for a child that is forked inside it.
+fn count_shared(count: impl FnOnce()) {
+    PROCESS.shared_in_flight.fetch_add(1, Ordering::Relaxed);
+    count();
+    // Release: pairs with the Acquire in `census::in_flight`; who sees that nothing is in progress sees the counts of
+    // what was.
+    PROCESS.shared_in_flight.fetch_sub(1, Ordering::Release);
+}
+
+#[cold]
+fn freed_unknown(block: Block) {
+    PROCESS.losses.last_unknown_address.store(block.address.addr() as u64, Ordering::Relaxed);
+    PROCESS.losses.last_unknown_size.store(block.size as u64, Ordering::Relaxed);
+    if let Some(line) = PROCESS.shared.line(StackId::UNKNOWN_FREES) {
+        line.add_freed(block.size);
+    }
+}

@@ -1,0 +1,55 @@
+//! What heaptally runs inside `malloc`: thread states, stack capture, the stack table, tags, counters, rings and
+//! their memory.
+//!
+//! Part of [heaptally](https://docs.rs/heaptally); not for use on its own, and without a stable interface.
+//!
+//! Nothing in this crate allocates through the global allocator: there is no `std` and no `alloc` here, so it could
+//! not. Nothing locks or waits, except [`Doorbell::wait`], which belongs to the aggregator. It knows no symbols and
+//! starts no threads.
+//!
+//! Where to begin: [`hook`] is what the allocator calls, [`census`] what a snapshot reads, [`Process`] what there is.
+
+#![no_std]
+
+mod arena;
+mod capture;
+pub mod census;
+mod counter;
+mod doorbell;
+mod free_list;
+mod head;
+pub mod hook;
+mod lazy_table;
+mod losses;
+mod mode;
+mod private_lines;
+mod process;
+mod registry;
+mod ring;
+mod shared_lines;
+mod stack_cache;
+mod stack_hash;
+mod stack_id;
+mod stack_table;
+mod sync;
+mod sys;
+pub mod tag;
+mod thread_state;
+
+pub use arena::{Arena, Zeroed};
+pub use capture::self_test;
+pub use counter::{Counter, Line};
+pub use doorbell::Doorbell;
+pub use head::Head;
+pub use lazy_table::LazyTable;
+pub use losses::Losses;
+pub use mode::{Mode, ModeCell};
+pub use private_lines::PageBudget;
+pub use process::{PROCESS, Process};
+pub use registry::Registry;
+pub use ring::{MAX_DEPTH, MIN_RING_BYTES, Record, SegmentPool};
+pub use shared_lines::SharedLines;
+pub use stack_hash::{HashKey, StackHash};
+pub use stack_id::StackId;
+pub use stack_table::StackTable;
+pub use thread_state::ThreadState;

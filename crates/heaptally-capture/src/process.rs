@@ -1,0 +1,69 @@
+//! The one set of everything, in static memory: there is one heap in a process.
+//!
+//! Limits are nothing until `start` sets them: no stack is taken before.
+
+use crossbeam_utils::CachePadded;
+
+use crate::arena::Arena;
+use crate::counter::Line;
+use crate::doorbell::Doorbell;
+use crate::losses::Losses;
+use crate::mode::ModeCell;
+use crate::private_lines::PageBudget;
+use crate::registry::Registry;
+use crate::ring::{MAX_DEPTH, SegmentPool};
+use crate::shared_lines::SharedLines;
+use crate::stack_hash::HashKey;
+use crate::stack_table::StackTable;
+use crate::sync::{AtomicU32, AtomicUsize};
+
+/// See the module's head.
+pub struct Process {
+    /// Off, on or paused. What every capture reads comes first; what threads write is padded, so that the one does
+    /// not evict the other.
+    pub mode: ModeCell,
+    /// Frames kept of a stack.
+    pub max_depth: AtomicU32,
+    /// Bytes each thread's ring may hold.
+    pub ring_limit_bytes: AtomicUsize,
+    /// Key of the stack hashes.
+    pub hash_key: HashKey,
+    /// Memory of everything below.
+    pub arena: CachePadded<Arena>,
+    /// Thread states.
+    pub registry: Registry,
+    /// Hash to stack id.
+    pub stacks: CachePadded<StackTable>,
+    /// Counters of those who have none of their own.
+    pub shared: SharedLines,
+    /// What was counted on `shared`, in all: the totals line of threads without a state.
+    pub shared_totals: CachePadded<Line>,
+    /// Operations between `shared_totals` and `shared` at this instant; read by a forked child.
+    pub(crate) shared_in_flight: AtomicU32,
+    /// Memory for threads' own counters.
+    pub pages: CachePadded<PageBudget>,
+    /// Segments of the rings.
+    pub segments: CachePadded<SegmentPool>,
+    /// Wakes the aggregator.
+    pub doorbell: Doorbell,
+    /// What could not be attributed, and why.
+    pub losses: CachePadded<Losses>,
+}
+
+/// The process's.
+pub static PROCESS: Process = Process {
+    mode: ModeCell::new(),
+    max_depth: AtomicU32::new(MAX_DEPTH as u32),
+    ring_limit_bytes: AtomicUsize::new(0),
+    hash_key: HashKey::new(),
+    arena: CachePadded::new(Arena::new()),
+    registry: Registry::new(),
+    stacks: CachePadded::new(StackTable::new()),
+    shared: SharedLines::new(),
+    shared_totals: CachePadded::new(Line::new()),
+    shared_in_flight: AtomicU32::new(0),
+    pages: CachePadded::new(PageBudget::new()),
+    segments: CachePadded::new(SegmentPool::new()),
+    doorbell: Doorbell::new(),
+    losses: CachePadded::new(Losses::new()),
+};

@@ -1,0 +1,138 @@
+//! All thread states, and their passing from a thread that ends to one that begins.
+//!
+//! A thread takes a state on its first allocation and offers it when it ends; both happen inside the allocator or a
+//! pthread destructor, without lock. Snapshots walk the states by number.
+//!
+//! # Synchronization
+//!
+//! A state's address is stored with Release before its owner counts anything; a snapshot that has seen a free counted
+//! (Acquire) and reads the registry *afterwards* therefore finds the state that allocated the block.
+
+use crate::arena::{Arena, Zeroed};
+use crate::free_list::FreeList;
+use crate::lazy_table::LazyTable;
+use crate::mode::{Mode, ModeCell};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use crate::thread_state::{ThreadState, ownership};
+
+const BLOCKS: usize = 64;
+const PER_BLOCK: usize = 1024;
+
+// SAFETY: null is "no state of that number yet".
+unsafe impl Zeroed for AtomicPtr<ThreadState> {}
+
+/// See the module's head.
+pub struct Registry {
+    addresses: LazyTable<AtomicPtr<ThreadState>, BLOCKS, PER_BLOCK>,
+    count: AtomicU32,
+    free: FreeList<BLOCKS, PER_BLOCK>,
+    threads_without_state: AtomicU64,
+}
+
+impl Registry {
+    /// Thread states at most; threads beyond it count on the shared lines.
+    pub const LIMIT: usize = BLOCKS * PER_BLOCK;
+
+    /// No states.
+    pub(crate) const fn new() -> Self {
+        Self {
+            addresses: LazyTable::new(),
+            count: AtomicU32::new(0),
+            free: FreeList::new(),
+            threads_without_state: AtomicU64::new(0),
+        }
+    }
+
+    /// States in existence: the most threads that have lived at once.
+    pub fn states(&self) -> usize {
+        self.count.load(Ordering::Acquire) as usize
+    }
+
+    /// Threads that had to do without a state of their own.
+    pub fn threads_without_state(&self) -> u64 {
+        self.threads_without_state.load(Ordering::Relaxed)
+    }
+
+    /// A state for the calling thread; `None` when there are too many, or no memory.
+    ///
+    /// If `mode` is not Off any more, its gate is open. Either `start` finds the state, which was published before
+    /// the mode is read here, or the mode, which was stored before `start` walks the states, is found here: both
+    /// orders are SeqCst.
+    pub fn acquire(&self, arena: &Arena, mode: &ModeCell) -> Option<&'static ThreadState> {
+        let state = self.reuse().or_else(|| self.create(arena));
+        match state {
+            Some(state) => {
+                state.reset_for_new_owner();
+                state.ownership.store(ownership::OWNED, Ordering::Relaxed);
+                state.head.close_gate();
+                fence(Ordering::SeqCst);
+                if mode.get() != Mode::Off {
+                    state.head.open_gate();
+                }
+            }
+            None => {
+                self.threads_without_state.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        state
+    }
+
+    /// Sends all threads on the long path. Called by `start`, after the mode was set.
+    pub fn open_gates(&self) {
+        fence(Ordering::SeqCst);
+        self.iter().for_each(|state| state.head.open_gate());
+    }
+
+    /// Offers the state of a thread that ends. The thread must not use it again.
+    pub fn release(&self, state: &ThreadState, arena: &Arena) {
+        // Once: a fork may have come between this and the thread's end, in which case the child has released it
+        // already.
+        if state.ownership.swap(ownership::OFFERED, Ordering::Relaxed) != ownership::OWNED {
+            return;
+        }
+        if !self.free.push(state.index.load(Ordering::Relaxed), arena) {
+            self.retire(state);
+        }
+    }
+
+    /// Takes a state out of circulation whose owner vanished in the middle of an operation; its counts stay.
+    pub fn retire(&self, state: &ThreadState) {
+        state.ownership.store(ownership::RETIRED, Ordering::Relaxed);
+    }
+
+    /// Every state, in the order of creation.
+    pub fn iter(&self) -> impl Iterator<Item = &'static ThreadState> + '_ {
+        (0..self.states()).filter_map(|index| {
+            // Acquire: pairs with the Release in `create`.
+            let state = self.addresses.get(index)?.load(Ordering::Acquire);
+            // SAFETY: null, or a state from the arena, which lives for ever.
+            unsafe { state.as_ref() }
+        })
+    }
+
+    fn reuse(&self) -> Option<&'static ThreadState> {
+        let index = self.free.pop()?;
+        let state = self.addresses.get(index as usize)?.load(Ordering::Acquire);
+        // SAFETY: as in `iter`.
+        unsafe { state.as_ref() }
+    }
+
+    fn create(&self, arena: &Arena) -> Option<&'static ThreadState> {
+        let mut index = self.count.load(Ordering::Relaxed);
+        // Memory first, for the state and for its address: no number is taken in vain.
+        self.addresses.get_or_map(index as usize, arena)?;
+        let state = arena.one::<ThreadState>()?;
+        let slot = loop {
+            let slot = self.addresses.get_or_map(index as usize, arena)?;
+            // Check, then compare-and-swap: refused attempts cannot wrap the count.
+            match self.count.compare_exchange_weak(index, index + 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break slot,
+                Err(seen) => index = seen,
+            }
+        };
+        state.index.store(index, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `iter`.
+        slot.store(core::ptr::from_ref(state).cast_mut(), Ordering::Release);
+        Some(state)
+    }
+}

@@ -1,0 +1,342 @@
+//! A thread's ring of raw stacks on their way to the aggregator: one producer, one consumer, a chain of segments.
+//!
+//! The owning thread pushes inside the hook, the first time the process meets a stack; whoever drains (one at a time,
+//! never the hook) pops. Neither waits for the other. A full segment is followed by another one from the pool, up to
+//! a budget; a push that would pass the budget or finds no memory is refused and the caller counts it. Drained
+//! segments go back to the pool.
+//!
+//! ```text
+//!             head (consumer)                       tail (producer)
+//!               ▼                                     ▼
+//!  segment [ read ▸ ░░░░░░░░ ] ─next─► [ ░░░░ ] ─► [ ░░░░░ ▸ written     ]
+//!
+//!  record: [ depth: 32 │ truncated: 1 │ stack id: 24 ] [ ip, leaf first ] × depth
+//! ```
+//!
+//! A ring belongs to a thread state, not to a thread: the next owner goes on where the last one stopped, and records
+//! describe themselves.
+//!
+//! # Synchronization
+//!
+//! The producer stores `written` with Release after the words of a record; the consumer loads it with Acquire. `next`
+//! is stored with Release after the last record of its segment, so a consumer that sees `next` and then reads
+//! `written` again has all of it. The consumer moves `read` only after the record is in the stack store: at every
+//! instant, also in a forked child, a stack is in a ring or in the store.
+
+use crate::arena::{Arena, Zeroed};
+use crate::free_list::FreeList;
+use crate::lazy_table::LazyTable;
+use crate::stack_id::StackId;
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Frames of the deepest stack that is recorded.
+pub const MAX_DEPTH: usize = 512;
+/// Words of records in a segment: 8 KiB with its header.
+const SEGMENT_WORDS: usize = 1021;
+const SEGMENT_BYTES: usize = size_of::<Segment>();
+const _: () = assert!(SEGMENT_BYTES == 8192);
+/// The least a ring may hold. The producer's segment is never taken from it, so beside a full one there must be room
+/// for another: with less, a ring that was full once would refuse for ever.
+pub const MIN_RING_BYTES: usize = 2 * SEGMENT_BYTES;
+const _: () = assert!(MAX_DEPTH < SEGMENT_WORDS);
+
+const POOL_BLOCKS: usize = 1024;
+const POOL_PER_BLOCK: usize = 1024;
+
+#[repr(C)]
+struct Segment {
+    /// Words written, at most SEGMENT_WORDS; producer to consumer.
+    written: AtomicU32,
+    /// Words consumed, at most `written`; the consumer's own.
+    read: AtomicU32,
+    /// One more than the pool's number of the next segment; 0 while this is the last.
+    next: AtomicU32,
+    /// One more than the pool's number of this segment.
+    number: AtomicU32,
+    words: [AtomicU64; SEGMENT_WORDS],
+    _reserved: [AtomicU32; 2],
+}
+
+// SAFETY: atomic words; all zero is an empty segment without successor.
+unsafe impl Zeroed for Segment {}
+// SAFETY: a null pointer's worth of zero means "no segment of that number yet".
+unsafe impl Zeroed for AtomicUsize {}
+
+/// The segments of all rings, by number.
+pub struct SegmentPool {
+    free: FreeList<POOL_BLOCKS, POOL_PER_BLOCK>,
+    /// Address of each segment.
+    segments: LazyTable<AtomicUsize, POOL_BLOCKS, POOL_PER_BLOCK>,
+    count: AtomicU32,
+}
+
+impl SegmentPool {
+    /// A pool without segments.
+    pub(crate) const fn new() -> Self {
+        Self { free: FreeList::new(), segments: LazyTable::new(), count: AtomicU32::new(0) }
+    }
+
+    /// Bytes of all segments, in use or not.
+    pub fn bytes(&self) -> usize {
+        self.count.load(Ordering::Relaxed) as usize * SEGMENT_BYTES
+    }
+
+    fn take(&self, arena: &Arena) -> Option<&'static Segment> {
+        if let Some(index) = self.free.pop() {
+            let segment = self.segment(index + 1)?;
+            segment.written.store(0, Ordering::Relaxed);
+            segment.read.store(0, Ordering::Relaxed);
+            segment.next.store(0, Ordering::Relaxed);
+            return Some(segment);
+        }
+        let mut index = self.count.load(Ordering::Relaxed);
+        // Memory first, for the number and for the segment.
+        self.segments.get_or_map(index as usize, arena)?;
+        let segment = arena.one::<Segment>()?;
+        loop {
+            let slot = self.segments.get_or_map(index as usize, arena)?;
+            match self.count.compare_exchange_weak(index, index + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    segment.number.store(index + 1, Ordering::Relaxed);
+                    // Release: pairs with the Acquire in `segment`.
+                    slot.store(core::ptr::from_ref(segment).expose_provenance(), Ordering::Release);
+                    return Some(segment);
+                }
+                Err(seen) => index = seen,
+            }
+        }
+    }
+
+    fn give_back(&self, segment: &Segment, arena: &Arena) {
+        // A link that finds no memory loses one segment to the pool, which the arena's failed mappings show.
+        self.free.push(segment.number.load(Ordering::Relaxed) - 1, arena);
+    }
+
+    /// The segment with this number, 0 being none.
+    fn segment(&self, number: u32) -> Option<&'static Segment> {
+        let index = number.checked_sub(1)?;
+        // Acquire: pairs with the Release in `take`.
+        let address = self.segments.get(index as usize)?.load(Ordering::Acquire);
+        let segment = core::ptr::with_exposed_provenance::<Segment>(address);
+        // SAFETY: the address is zero or that of a segment from the arena, which lives for ever.
+        unsafe { segment.as_ref() }
+    }
+}
+
+/// Why a record was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingFull;
+
+/// A raw stack as it comes out of a ring.
+pub struct Record<'a> {
+    /// Its id.
+    pub id: StackId,
+    /// Whether frames towards the root were cut off.
+    pub truncated: bool,
+    words: &'a [AtomicU64],
+}
+
+impl Record<'_> {
+    /// Instruction pointers, leaf first.
+    pub fn ips(&self) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
+        // Relaxed: ordered by `written`, which the consumer has read with Acquire.
+        self.words.iter().map(|word| word.load(Ordering::Relaxed))
+    }
+}
+
+/// Room for one record at the end of a ring.
+pub(crate) struct Room {
+    segment: &'static Segment,
+    depth: usize,
+    /// Whether the ring has passed half its budget and wants to be drained.
+    pub(crate) past_half: bool,
+}
+
+impl Room {
+    /// Writes the record of a stack of the depth that was reserved, and publishes it.
+    pub(crate) fn fill(self, id: StackId, truncated: bool, leaf_first: &[usize]) {
+        debug_assert!(leaf_first.len() == self.depth);
+        let start = self.segment.written.load(Ordering::Relaxed) as usize;
+        let end = start + 1 + self.depth;
+        let header = (self.depth as u64) << 32 | u64::from(truncated) << 24 | id.index() as u64;
+        self.segment.words[start].store(header, Ordering::Relaxed);
+        for (word, &ip) in self.segment.words[start + 1..end].iter().zip(leaf_first) {
+            word.store(ip as u64, Ordering::Relaxed);
+        }
+        // Release: pairs with the Acquire in `drain_segment`.
+        self.segment.written.store(end as u32, Ordering::Release);
+    }
+}
+
+/// See the module's head. Zeroed memory is a ring without segments.
+pub(crate) struct Ring {
+    /// Number of the segment the consumer reads, 0 before the first record.
+    head: AtomicU32,
+    /// Number of the segment the producer writes, 0 before the first record.
+    tail: AtomicU32,
+    /// Segments in the chain: the producer adds, the consumer subtracts.
+    length: AtomicU32,
+}
+
+impl Ring {
+    /// Makes room for a record of `depth` frames. Only the owning thread calls this, never re-entrantly.
+    pub(crate) fn reserve(
+        &self,
+        depth: usize,
+        budget_bytes: usize,
+        pool: &SegmentPool,
+        arena: &Arena,
+    ) -> Result<Room, RingFull> {
+        let words = 1 + depth;
+        let segment = match pool.segment(self.tail.load(Ordering::Relaxed)) {
+            Some(tail) if tail.written.load(Ordering::Relaxed) as usize + words <= SEGMENT_WORDS => tail,
+            tail => self.extend(tail, budget_bytes, pool, arena)?,
+        };
+        let past_half = self.length.load(Ordering::Relaxed) as usize * SEGMENT_BYTES > budget_bytes / 2;
+        Ok(Room { segment, depth, past_half })
+    }
+
+    fn extend(
+        &self,
+        tail: Option<&Segment>,
+        budget_bytes: usize,
+        pool: &SegmentPool,
+        arena: &Arena,
+    ) -> Result<&'static Segment, RingFull> {
+        if (self.length.load(Ordering::Relaxed) as usize + 1) * SEGMENT_BYTES > budget_bytes {
+            return Err(RingFull);
+        }
+        let fresh = pool.take(arena).ok_or(RingFull)?;
+        let number = fresh.number.load(Ordering::Relaxed);
+        self.length.fetch_add(1, Ordering::Relaxed);
+        // Release, on either: pairs with the Acquire in `drain`; the emptied segment is visible with its number.
+        match tail {
+            Some(tail) => tail.next.store(number, Ordering::Release),
+            None => self.head.store(number, Ordering::Release),
+        }
+        self.tail.store(number, Ordering::Relaxed);
+        Ok(fresh)
+    }
+
+    /// Hands every record to `store`, in order. One caller at a time, who holds the right to drain.
+    pub(crate) fn drain(&self, pool: &SegmentPool, arena: &Arena, mut store: impl FnMut(Record<'_>)) {
+        while let Some(segment) = pool.segment(self.head.load(Ordering::Acquire)) {
+            // `next` before `written`: if there is a next segment, nothing more will be written here.
+            let next = segment.next.load(Ordering::Acquire);
+            Self::drain_segment(segment, &mut store);
+            if next == 0 {
+                return;
+            }
+            // Release: a consumer in a forked child sees the new head with everything before it stored.
+            self.head.store(next, Ordering::Release);
+            self.length.fetch_sub(1, Ordering::Relaxed);
+            pool.give_back(segment, arena);
+        }
+    }
+
+    fn drain_segment(segment: &Segment, store: &mut impl FnMut(Record<'_>)) {
+        let mut read = segment.read.load(Ordering::Relaxed) as usize;
+        // Acquire: pairs with the Release in `fill`.
+        let written = segment.written.load(Ordering::Acquire) as usize;
+        while read < written {
+            let header = segment.words[read].load(Ordering::Relaxed);
+            let end = read + 1 + (header >> 32) as usize;
+            let id = StackId::new(header as u32);
+            store(Record { id, truncated: header >> 24 & 1 != 0, words: &segment.words[read + 1..end] });
+            read = end;
+            // Release: after the record is in the store.
+            segment.read.store(read as u32, Ordering::Release);
+        }
+    }
+}
+
+// SAFETY: atomic words; all zero is a ring without segments.
+unsafe impl Zeroed for Ring {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const BUDGET_BYTES: usize = 4 * SEGMENT_BYTES;
+
+    fn ring() -> (&'static Ring, SegmentPool, Arena) {
+        let arena = Arena::new();
+        (arena.one::<Ring>().unwrap(), SegmentPool::new(), arena)
+    }
+
+    /// `Ok` says whether the ring wants to be drained.
+    fn push(
+        ring: &Ring,
+        pool: &SegmentPool,
+        arena: &Arena,
+        id: usize,
+        truncated: bool,
+        ips: &[usize],
+    ) -> Result<bool, RingFull> {
+        let room = ring.reserve(ips.len(), BUDGET_BYTES, pool, arena)?;
+        let past_half = room.past_half;
+        room.fill(StackId::new(id as u32), truncated, ips);
+        Ok(past_half)
+    }
+
+    fn drain_all(ring: &Ring, pool: &SegmentPool, arena: &Arena) -> Vec<(usize, bool, Vec<u64>)> {
+        let mut records = Vec::new();
+        ring.drain(pool, arena, |record| records.push((record.id.index(), record.truncated, record.ips().collect())));
+        records
+    }
+
+    #[test]
+    fn records_come_out_once_and_in_order() {
+        let (ring, pool, arena) = ring();
+        assert_eq!(push(ring, &pool, &arena, 16, false, &[1, 2, 3]), Ok(false));
+        assert_eq!(push(ring, &pool, &arena, 17, true, &[4]), Ok(false));
+        assert_eq!(drain_all(ring, &pool, &arena), [(16, false, vec![1, 2, 3]), (17, true, vec![4])]);
+        assert_eq!(drain_all(ring, &pool, &arena), []);
+    }
+
+    #[test]
+    fn a_full_ring_refuses_and_goes_on_after_the_drain() {
+        let (ring, pool, arena) = ring();
+        let deep: Vec<usize> = (0..MAX_DEPTH).collect();
+        // One record of 513 words fits a segment of 1021: four segments take four.
+        for id in 16..20 {
+            let half = push(ring, &pool, &arena, id, false, &deep).unwrap();
+            assert_eq!(half, id >= 18, "id {id}");
+        }
+        assert_eq!(push(ring, &pool, &arena, 20, false, &deep), Err(RingFull));
+        assert_eq!(drain_all(ring, &pool, &arena).len(), 4);
+        assert!(push(ring, &pool, &arena, 20, false, &deep).is_ok());
+        assert_eq!(drain_all(ring, &pool, &arena)[0].0, 20);
+        // Four segments were ever made: drained ones are used again.
+        assert_eq!(pool.bytes(), BUDGET_BYTES);
+    }
+
+    #[test]
+    fn a_consumer_beside_the_producer_sees_every_record_once() {
+        let (ring, pool, arena) = ring();
+        let mut seen = Vec::new();
+        std::thread::scope(|scope| {
+            let producer = scope.spawn(|| {
+                for index in 0..50_000_u32 {
+                    let ips = [index as usize; 7];
+                    let depth = index as usize % 8;
+                    while push(ring, &pool, &arena, index as usize, false, &ips[..depth]).is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            while seen.len() < 50_000 {
+                ring.drain(&pool, &arena, |record| {
+                    let index = record.id.index();
+                    assert!(record.ips().len() == index % 8 && record.ips().all(|ip| ip == index as u64));
+                    seen.push(index);
+                });
+            }
+            producer.join().unwrap();
+        });
+        assert!(seen.iter().enumerate().all(|(position, &index)| position == index));
+    }
+}

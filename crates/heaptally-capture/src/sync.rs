@@ -1,0 +1,3 @@
+//! Every atomic of this crate comes from here, so that a model checker can take their place.
+
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};

@@ -1,0 +1,115 @@
+//! The few system calls the hot crate makes, all on cold paths.
+//!
+//! Callable on any thread, inside the allocator: nothing here allocates, locks or panics. `errno` is left as it was
+//! found, because the program that called `malloc` or `free` may be about to read it.
+
+use core::ffi::c_int;
+use core::ptr::NonNull;
+
+use crate::sync::{AtomicU32, Ordering};
+
+/// Restores the calling thread's `errno` when dropped.
+struct ErrnoGuard(c_int);
+
+impl ErrnoGuard {
+    fn save() -> Self {
+        // SAFETY: __errno_location always returns this thread's valid errno slot.
+        Self(unsafe { *libc::__errno_location() })
+    }
+}
+
+impl Drop for ErrnoGuard {
+    fn drop(&mut self) {
+        // SAFETY: as in `save`.
+        unsafe { *libc::__errno_location() = self.0 }
+    }
+}
+
+/// Maps `len_bytes` of zeroed, private memory; `None` when the system refuses.
+///
+/// Huge pages are declined: our tables are sparse, and one touched line must not cost 2 MiB.
+pub(crate) fn map(len_bytes: usize) -> Option<NonNull<u8>> {
+    let _errno = ErrnoGuard::save();
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing memory.
+    let address = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            len_bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: advice on the mapping just made; a refusal changes nothing.
+    unsafe { libc::madvise(address, len_bytes, libc::MADV_NOHUGEPAGE) };
+    NonNull::new(address.cast())
+}
+
+/// Gives back a mapping made by [`map`] that nobody has seen.
+///
+/// # Safety
+///
+/// `address` and `len_bytes` are those of one call of [`map`], and no reference into it exists.
+pub(crate) unsafe fn unmap(address: NonNull<u8>, len_bytes: usize) {
+    let _errno = ErrnoGuard::save();
+    // SAFETY: the caller owns the whole mapping.
+    unsafe { libc::munmap(address.as_ptr().cast(), len_bytes) };
+}
+
+/// Wakes every thread that waits on `word`.
+pub(crate) fn futex_wake_all(word: &AtomicU32) {
+    let _errno = ErrnoGuard::save();
+    // SAFETY: FUTEX_WAKE only uses the address of a live word as a key.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, c_int::MAX) };
+}
+
+/// Waits until `word` is woken, while it holds `expected`; may return for no reason.
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) {
+    let _errno = ErrnoGuard::save();
+    let timeout = timeout_ns.map(|ns| libc::timespec {
+        tv_sec: (ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+    });
+    let timeout_ptr = timeout.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    if word.load(Ordering::Acquire) == expected {
+        // SAFETY: the word and the timeout outlive the call; the kernel re-checks the value.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                expected,
+                timeout_ptr,
+            )
+        };
+    }
+}
+
+/// Whether the calling thread runs on its alternate signal stack. A system call: only asked when the hook finds
+/// itself entered twice.
+pub(crate) fn on_alternate_stack() -> bool {
+    let _errno = ErrnoGuard::save();
+    let mut current = core::mem::MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: a null first argument only queries; the kernel fills `current`, which is valid when zeroed too.
+    let current = unsafe {
+        libc::sigaltstack(core::ptr::null(), current.as_mut_ptr());
+        current.assume_init()
+    };
+    current.ss_flags & libc::SS_ONSTACK != 0
+}
+
+/// Sixteen random bytes that the kernel gave this process at exec, as two words; zeros where there are none.
+pub(crate) fn process_random() -> [u64; 2] {
+    // SAFETY: getauxval reads the auxiliary vector; AT_RANDOM is the address of 16 bytes that live as long as the
+    // process.
+    let address = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const [u64; 2];
+    if address.is_null() {
+        return [0; 2];
+    }
+    // SAFETY: see above; the bytes carry no alignment.
+    unsafe { address.read_unaligned() }
+}

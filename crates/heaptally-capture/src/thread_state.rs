@@ -1,0 +1,183 @@
+//! Everything one thread counts with and captures into.
+//!
+//! A state lives in the arena for ever and has one owner at a time: a thread, or nobody while it waits on the free
+//! list. Its counters are sums over all its owners, so a new owner goes on counting where the last one stopped. Only
+//! the owner calls the methods that write; snapshots read the lines of all states, owned or not.
+//!
+//! ```text
+//!             acquire                  release (pthread key)
+//!   fresh ──────────────► Owned ◄───────────────────────────► Offered
+//!                           │
+//!                           └─► Retired   (owner vanished in the middle of an operation: read, never owned again)
+//! ```
+
+use core::cell::UnsafeCell;
+
+use crate::arena::Zeroed;
+use crate::counter::Line;
+use crate::head::Head;
+use crate::private_lines::PrivateLines;
+use crate::ring::{MAX_DEPTH, Ring};
+use crate::stack_cache::StackCache;
+use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+/// Where a thread stands in the change from "before start" to tracking.
+const BEFORE: u8 = 0;
+const TRACKING: u8 = 1;
+
+/// Who owns a state; see the module's head.
+pub(crate) mod ownership {
+    /// Free to take, or not yet taken.
+    pub(crate) const OFFERED: u8 = 0;
+    /// A thread's.
+    pub(crate) const OWNED: u8 = 1;
+    /// Nobody's, for ever.
+    pub(crate) const RETIRED: u8 = 2;
+}
+
+/// See the module's head. Zeroed memory is a fresh state.
+#[repr(C, align(128))]
+pub struct ThreadState {
+    /// First: the thread-local pointer points to it.
+    pub head: Head,
+    /// The part of the totals that was counted before the owner first saw tracking on. Valid once `phase` is
+    /// TRACKING.
+    before_start: Line,
+    /// Stack pointer of the operation in progress; 0 when there is none.
+    busy: AtomicUsize,
+    /// How many guards of our own make this thread's allocations heaptally's.
+    internal: AtomicU32,
+    /// Its number in the registry.
+    pub(crate) index: AtomicU32,
+    pub(crate) ownership: AtomicU8,
+    phase: AtomicU8,
+    pub(crate) ring: Ring,
+    pub(crate) private: PrivateLines,
+    scratch: UnsafeCell<Scratch>,
+}
+
+/// What only the owner touches, and only while it holds [`Busy`].
+pub(crate) struct Scratch {
+    pub(crate) cache: StackCache,
+    pub(crate) frames: [usize; MAX_DEPTH],
+}
+
+// SAFETY: all fields but `scratch` are atomics; `scratch` is reached through `Busy` alone, of which the owner has at
+// most one at a time.
+unsafe impl Sync for ThreadState {}
+// SAFETY: zero is a fresh state: nothing counted, nobody's, no ring, an empty cache, frames that are written before
+// they are read.
+unsafe impl Zeroed for ThreadState {}
+
+impl ThreadState {
+    /// Begins an operation, or `None` when one is in progress: then this is a signal handler that interrupted it, and
+    /// the caller counts on the shared lines.
+    ///
+    /// `stack_pointer` is an address in the caller's stack frame.
+    #[inline(always)]
+    pub(crate) fn enter(&self, stack_pointer: usize) -> Option<Busy<'_>> {
+        // Relaxed: only this thread and its signal handlers write it. A handler comes between the load and the store
+        // at worst, and has left again before the store.
+        if self.busy.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        self.busy.store(stack_pointer, Ordering::Relaxed);
+        // What follows must not move above the store, for a handler's eyes: this thread's own, so a compiler fence
+        // will do.
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        Some(Busy(self))
+    }
+
+    /// The stack pointer of the operation in progress, 0 for none.
+    pub(crate) fn busy_stack_pointer(&self) -> usize {
+        // Acquire: pairs with the Release in `Busy::drop`.
+        self.busy.load(Ordering::Acquire)
+    }
+
+    /// Notes, in a forked child, that the operation of an owner that is gone will not go on.
+    pub(crate) fn end_operation(&self) {
+        self.busy.store(0, Ordering::Release);
+    }
+
+    /// Whether the thread's allocations are heaptally's own.
+    #[inline]
+    pub(crate) fn is_internal(&self) -> bool {
+        self.internal.load(Ordering::Relaxed) != 0
+    }
+
+    /// Makes the thread's allocations heaptally's own until the same number of calls of
+    /// [`ThreadState::leave_internal`].
+    pub fn enter_internal(&self) {
+        self.internal.store(self.internal.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Takes one [`ThreadState::enter_internal`] back.
+    pub fn leave_internal(&self) {
+        self.internal.store(self.internal.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// What a new owner must not inherit.
+    pub(crate) fn reset_for_new_owner(&self) {
+        self.busy.store(0, Ordering::Relaxed);
+        self.internal.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes that the owner has seen tracking on: what it counted so far was before the start.
+    #[inline(always)]
+    pub(crate) fn ensure_tracking(&self, _busy: &Busy<'_>) {
+        if self.phase.load(Ordering::Relaxed) == BEFORE {
+            self.begin_tracking();
+        }
+    }
+
+    #[cold]
+    fn begin_tracking(&self) {
+        // It may have learnt of tracking from a block's tag, before `start` came by to open the gate.
+        self.head.open_gate();
+        self.before_start.set_from(&self.head.totals);
+        // Release: pairs with the Acquire in `before_start_words`.
+        self.phase.store(TRACKING, Ordering::Release);
+    }
+
+    /// `[blocks, bytes]` freed in the "before start" row.
+    pub(crate) fn before_start_freed(&self) -> [u64; 2] {
+        self.before_start_words(Line::freed)
+    }
+
+    /// `[blocks, bytes]` allocated in the "before start" row.
+    pub(crate) fn before_start_allocated(&self) -> [u64; 2] {
+        self.before_start_words(Line::allocated)
+    }
+
+    fn before_start_words(&self, words: impl Fn(&Line) -> [u64; 2]) -> [u64; 2] {
+        // Acquire: pairs with the Release in `begin_tracking`.
+        if self.phase.load(Ordering::Acquire) == BEFORE {
+            let all = words(&self.head.totals);
+            // The totals were read with Acquire. Had they held anything counted after `begin_tracking`, this load
+            // would see that; so while it still says BEFORE, all of them were before the start.
+            if self.phase.load(Ordering::Acquire) == BEFORE {
+                return all;
+            }
+        }
+        words(&self.before_start)
+    }
+}
+
+/// The right to use the state's scratch memory: an operation is in progress. Ends when dropped.
+pub(crate) struct Busy<'a>(&'a ThreadState);
+
+impl Busy<'_> {
+    #[inline(always)]
+    pub(crate) fn scratch(&mut self) -> &mut Scratch {
+        // SAFETY: one `Busy` exists at a time, and it is borrowed mutably.
+        unsafe { &mut *self.0.scratch.get() }
+    }
+}
+
+impl Drop for Busy<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Release: who sees that nothing is in progress sees the counts of what was.
+        self.0.busy.store(0, Ordering::Release);
+    }
+}

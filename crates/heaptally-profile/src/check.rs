@@ -1,0 +1,229 @@
+//! Conservation: the sites of a snapshot add up to the totals that were counted beside them.
+//!
+//! A pure function of a snapshot, called everywhere in tests and benchmarks.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::counts::Counts;
+use crate::site_kind::SiteKind;
+use crate::snapshot::Snapshot;
+
+/// One of the four numbers of [`Counts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// [`Counts::allocated_blocks`].
+    AllocatedBlocks,
+    /// [`Counts::allocated_bytes`].
+    AllocatedBytes,
+    /// [`Counts::freed_blocks`].
+    FreedBlocks,
+    /// [`Counts::freed_bytes`].
+    FreedBytes,
+}
+
+impl Counter {
+    const ALL: [Self; 4] = [Self::AllocatedBlocks, Self::AllocatedBytes, Self::FreedBlocks, Self::FreedBytes];
+
+    fn of(self, counts: Counts) -> u64 {
+        match self {
+            Self::AllocatedBlocks => counts.allocated_blocks,
+            Self::AllocatedBytes => counts.allocated_bytes,
+            Self::FreedBlocks => counts.freed_blocks,
+            Self::FreedBytes => counts.freed_bytes,
+        }
+    }
+}
+
+impl fmt::Display for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AllocatedBlocks => "allocated blocks",
+            Self::AllocatedBytes => "allocated bytes",
+            Self::FreedBlocks => "freed blocks",
+            Self::FreedBytes => "freed bytes",
+        })
+    }
+}
+
+/// How a snapshot fails to add up: a bug in heaptally. Returned by [`Snapshot::check`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The sites have more than the totals that were read after them.
+    SitesAboveTotals {
+        /// The number that does not add up.
+        counter: Counter,
+        /// Its sum over all sites.
+        sites: u128,
+        /// Its value in the totals.
+        totals: u64,
+    },
+    /// The sites have less than the totals, although nothing happened while they were read.
+    SitesBelowTotals {
+        /// The number that does not add up.
+        counter: Counter,
+        /// Its sum over all sites.
+        sites: u128,
+        /// Its value in the totals.
+        totals: u64,
+    },
+    /// A site has freed more than it allocated.
+    FreedAboveAllocated {
+        /// [`Counter::FreedBlocks`] or [`Counter::FreedBytes`].
+        counter: Counter,
+        /// The kind of the site.
+        kind: SiteKind,
+        /// The function, or the pseudo-row, that the site is charged to.
+        function: Arc<str>,
+        /// What the site allocated.
+        allocated: u64,
+        /// What it freed.
+        freed: u64,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SitesAboveTotals { counter, sites, totals } => {
+                write!(f, "{counter}: sites add up to {sites}, more than the totals, {totals}")
+            }
+            Self::SitesBelowTotals { counter, sites, totals } => {
+                write!(f, "{counter}: sites add up to {sites}, less than the totals, {totals}")
+            }
+            Self::FreedAboveAllocated { counter, kind: _, function, allocated, freed } => {
+                write!(f, "{counter}: {function} freed {freed}, more than the {allocated} it allocated")
+            }
+        }?;
+        f.write_str("; report this as a bug of heaptally")
+    }
+}
+
+impl Error for Violation {}
+
+pub(crate) fn check(snapshot: &Snapshot) -> Result<(), Violation> {
+    // 128 bits: a damaged counter must not make a sum wrap round to the right answer.
+    let mut sums = [0_u128; 4];
+    for site in snapshot.sites().iter().filter(|site| site.kind() != SiteKind::UnknownFrees) {
+        let counts = site.counts();
+        for (sum, counter) in sums.iter_mut().zip(Counter::ALL) {
+            *sum += u128::from(counter.of(counts));
+        }
+        for (counter, allocated, freed) in [
+            (Counter::FreedBlocks, counts.allocated_blocks, counts.freed_blocks),
+            (Counter::FreedBytes, counts.allocated_bytes, counts.freed_bytes),
+        ] {
+            if freed > allocated {
+                let function = Arc::clone(&site.owner().function);
+                return Err(Violation::FreedAboveAllocated { counter, kind: site.kind(), function, allocated, freed });
+            }
+        }
+    }
+    let quiet = snapshot.totals_before() == Some(snapshot.totals());
+    for (sites, counter) in sums.into_iter().zip(Counter::ALL) {
+        let totals = counter.of(snapshot.totals().counts());
+        if sites > totals.into() {
+            return Err(Violation::SitesAboveTotals { counter, sites, totals });
+        }
+        if quiet && sites < totals.into() {
+            return Err(Violation::SitesBelowTotals { counter, sites, totals });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixtures::{counts, site};
+    use crate::site::Site;
+    use crate::snapshot::SnapshotParts;
+
+    use super::*;
+
+    fn check_of(sites: Vec<Site>, before: Counts, after: Counts) -> Result<(), Violation> {
+        let parts = SnapshotParts {
+            sites,
+            totals_before: Some(before.into()),
+            totals: after.into(),
+            ..SnapshotParts::default()
+        };
+        Snapshot::from_parts(parts).check()
+    }
+
+    fn two_sites() -> Vec<Site> {
+        vec![site("app::a", counts(3, 30, 1, 10)), site("app::b", counts(2, 12, 2, 12))]
+    }
+
+    #[test]
+    fn sites_that_equal_the_totals_pass() {
+        assert_eq!(check_of(two_sites(), counts(5, 42, 3, 22), counts(5, 42, 3, 22)), Ok(()));
+        assert_eq!(check_of(Vec::new(), Counts::ZERO, Counts::ZERO), Ok(()));
+    }
+
+    #[test]
+    fn totals_that_grew_meanwhile_may_be_above_the_sites() {
+        assert_eq!(check_of(two_sites(), counts(5, 42, 3, 22), counts(9, 99, 4, 30)), Ok(()));
+    }
+
+    #[test]
+    fn each_counter_above_the_totals_is_found() {
+        let mut found = Vec::new();
+        for after in [counts(4, 42, 3, 22), counts(5, 41, 3, 22), counts(5, 42, 2, 22), counts(5, 42, 3, 21)] {
+            match check_of(two_sites(), Counts::ZERO, after) {
+                Err(Violation::SitesAboveTotals { counter, sites, totals }) => {
+                    assert_eq!(sites, u128::from(totals) + 1);
+                    found.push(counter);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(found, Counter::ALL);
+    }
+
+    #[test]
+    fn sites_below_totals_that_stood_still_are_found() {
+        let totals = counts(5, 43, 3, 22);
+        let violation = check_of(two_sites(), totals, totals).unwrap_err();
+        assert_eq!(violation, Violation::SitesBelowTotals { counter: Counter::AllocatedBytes, sites: 42, totals: 43 });
+        assert_eq!(
+            violation.to_string(),
+            "allocated bytes: sites add up to 42, less than the totals, 43; report this as a bug of \
+             heaptally"
+        );
+    }
+
+    #[test]
+    fn a_site_that_freed_more_than_it_allocated_is_named() {
+        let sites = vec![site("app::a", counts(1, 8, 1, 9))];
+        let violation = check_of(sites, Counts::ZERO, counts(1, 8, 1, 9)).unwrap_err();
+        assert_eq!(
+            violation.to_string(),
+            "freed bytes: app::a freed 9, more than the 8 it allocated; report this as a bug of \
+             heaptally"
+        );
+        let sites = vec![Site::pseudo(SiteKind::Paused, counts(1, 8, 2, 8))];
+        let violation = check_of(sites, Counts::ZERO, counts(1, 8, 2, 8)).unwrap_err();
+        assert!(matches!(
+            violation,
+            Violation::FreedAboveAllocated { counter: Counter::FreedBlocks, kind: SiteKind::Paused, .. }
+        ));
+    }
+
+    #[test]
+    fn a_counter_that_wrapped_does_not_add_up_to_the_right_sum() {
+        let sites = vec![site("app::a", counts(0, u64::MAX, 0, 0)), site("app::b", counts(0, 1, 0, 0))];
+        assert!(matches!(
+            check_of(sites, Counts::ZERO, Counts::ZERO),
+            Err(Violation::SitesAboveTotals { counter: Counter::AllocatedBytes, sites, totals: 0 }) if sites == 1 << 64
+        ));
+    }
+
+    #[test]
+    fn frees_without_a_known_allocation_are_exempt() {
+        let mut sites = two_sites();
+        sites.push(Site::pseudo(SiteKind::UnknownFrees, counts(0, 0, 7, 700)));
+        assert_eq!(check_of(sites, counts(5, 42, 3, 22), counts(5, 42, 3, 22)), Ok(()));
+    }
+}

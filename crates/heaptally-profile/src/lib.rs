@@ -1,0 +1,67 @@
+//! The plain data of heaptally: snapshots of the heap by allocation site, differences between them,
+//! and how they are printed.
+//!
+//! A [`Snapshot`] is what the heap looked like at one moment. It has one [`Site`] per call stack
+//! and sums of them by function ([`Row`]); the difference of two is a [`Diff`]. Everything here is
+//! data and pure functions of it: no threads, no clock, no environment, no `unsafe`. Programs meet
+//! these types through the crate `heaptally`, which makes the snapshots.
+//!
+//! A snapshot holds its own numbers and shares everything else: symbols and stacks are immutable,
+//! reference counted, and common to all snapshots of a process ([`StackTables`]).
+//!
+//! # Examples
+//!
+//! ```
+//! use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts};
+//!
+//! let counts = Counts { allocated_blocks: 2, allocated_bytes: 64, ..Counts::ZERO };
+//! let snapshot = Snapshot::from_parts(SnapshotParts {
+//!     totals: counts.into(),
+//!     totals_before: Some(counts.into()),
+//!     sites: vec![Site::pseudo(SiteKind::BeforeStart, counts)],
+//!     ..SnapshotParts::default()
+//! });
+//! assert_eq!(snapshot.check(), Ok(()));
+//! assert_eq!(snapshot.totals().live_bytes(), 64);
+//! assert_eq!(snapshot.function("(before start)").unwrap().counts().live_blocks(), 2);
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod chunked;
+mod counts;
+mod diff;
+mod diff_table;
+mod file_names;
+mod frame;
+mod losses;
+mod overhead;
+mod row;
+mod site;
+mod site_kind;
+mod snapshot;
+mod snapshot_table;
+mod stack;
+mod symbols;
+mod table;
+mod totals;
+mod units;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use check::{Counter, Violation};
+pub use chunked::{Chunked, ChunkedBuilder};
+pub use counts::Counts;
+pub use diff::{Diff, DiffRow};
+pub use frame::{Frame, Line, Mapping};
+pub use losses::{Losses, UnknownFrees};
+pub use overhead::Overhead;
+pub use row::{Rank, Row};
+pub use site::{Location, Owner, Site};
+pub use site_kind::SiteKind;
+pub use snapshot::{ModuleUse, Snapshot, SnapshotParts};
+pub use stack::{NodeId, StackNode, StackTables, Walk};
+pub use symbols::{SymbolQuality, SymbolVerdict};
+pub use totals::Totals;

@@ -1,0 +1,63 @@
+//! What heaptally itself costs at the moment of a snapshot, each use beside its limit.
+
+/// Memory, time and tables of heaptally itself. Bytes are bytes of memory, limits come from the
+/// configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overhead {
+    /// Bytes of the arena that were handed out, so touched.
+    pub arena_bytes: u64,
+    /// Bytes of address space that the arena asked the system for.
+    pub arena_mapped_bytes: u64,
+    /// Requested bytes that heaptally holds on the program's heap: the live bytes of "(heaptally
+    /// itself)".
+    pub internal_live_bytes: u64,
+    /// Bytes of tags: 8 per live block of the program.
+    pub tag_bytes: u64,
+    /// Thread states in existence, in use or waiting for the next new thread.
+    pub threads: u64,
+    /// The most thread states there may be.
+    pub threads_limit: u64,
+    /// Distinct stacks recorded.
+    pub stacks: u64,
+    /// The most stacks that are recorded.
+    pub stacks_limit: u64,
+    /// Bytes of the threads' own pages of counters.
+    pub counter_page_bytes: u64,
+    /// The most bytes of such pages; beyond it threads count on shared lines.
+    pub counter_page_limit_bytes: u64,
+    /// Bytes of all rings in use.
+    pub ring_bytes: u64,
+    /// The most bytes of ring that one thread may use.
+    pub ring_limit_bytes: u64,
+    /// Processor time of the aggregator thread, in nanoseconds.
+    pub aggregator_cpu_ns: u64,
+    /// How long this snapshot took to make, in nanoseconds.
+    pub snapshot_ns: u64,
+    /// How much of that went into looking up symbols, in nanoseconds.
+    pub symbolize_ns: u64,
+}
+
+impl Overhead {
+    /// The memory that would not be there without heaptally: touched arena, own heap and tags.
+    pub fn own_bytes(&self) -> u64 {
+        self.arena_bytes + self.internal_live_bytes + self.tag_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_bytes_are_arena_heap_and_tags() {
+        let overhead = Overhead {
+            arena_bytes: 1000,
+            arena_mapped_bytes: 4096,
+            internal_live_bytes: 200,
+            tag_bytes: 80,
+            ..Overhead::default()
+        };
+        assert_eq!(overhead.own_bytes(), 1280);
+    }
+}

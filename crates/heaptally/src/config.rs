@@ -1,0 +1,131 @@
+//! What `start` is told.
+
+use crate::StartError;
+use crate::module_name::normalize;
+
+/// What to track, and how much memory to spend on it.
+///
+/// # Examples
+///
+/// ```
+/// use heaptally::Config;
+///
+/// let config = Config::new().modules(["my_service", "my_service_core::cache"]).max_depth(128);
+/// # let _ = config;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) modules: Vec<String>,
+    pub(crate) max_depth: usize,
+    pub(crate) symbolize: Symbolize,
+    pub(crate) max_stacks: u32,
+    pub(crate) ring_bytes: usize,
+    pub(crate) counter_bytes: usize,
+}
+
+impl Config {
+    /// The deepest stack that is kept, and the default: 512 frames.
+    pub const MAX_DEPTH: usize = 512;
+
+    /// No modules: a site is charged to the innermost function outside the standard library.
+    pub fn new() -> Self {
+        Self {
+            modules: Vec::new(),
+            max_depth: Self::MAX_DEPTH,
+            symbolize: Symbolize::Full,
+            max_stacks: 1 << 20,
+            ring_bytes: 4 << 20,
+            counter_bytes: 256 << 20,
+        }
+    }
+
+    /// Charges every site to its innermost function that belongs to one of these modules.
+    ///
+    /// A module is a crate (`my_app`) or a path in one (`my_app::cache`). Whole segments count: `my_app` is not
+    /// `my_app_utils`. Hyphens read as underscores. Names are checked by [`start`](crate::start).
+    #[must_use]
+    pub fn modules<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> Self {
+        self.modules.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps the `frames` innermost frames of a stack, 1 to [`Config::MAX_DEPTH`]. Stacks cut there are counted in
+    /// [`Losses::truncated_stacks`](crate::Losses::truncated_stacks).
+    #[must_use]
+    pub fn max_depth(mut self, frames: usize) -> Self {
+        self.max_depth = frames;
+        self
+    }
+
+    /// Whether addresses get names.
+    #[must_use]
+    pub fn symbolize(mut self, symbolize: Symbolize) -> Self {
+        self.symbolize = symbolize;
+        self
+    }
+
+    /// Tells at most this many stacks apart, 16.7 million at most; default 1,048,576. Blocks of further ones are in
+    /// the row "(overflow)".
+    #[must_use]
+    pub fn max_stacks(mut self, stacks: u32) -> Self {
+        self.max_stacks = stacks;
+        self
+    }
+
+    /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 4 MiB, at
+    /// least 16 KiB. Blocks whose stack finds no room are in the row "(overflow)".
+    #[must_use]
+    pub fn ring_bytes(mut self, bytes: usize) -> Self {
+        self.ring_bytes = bytes;
+        self
+    }
+
+    /// Lets all threads together take this many bytes for counters of their own; default 256 MiB. Beyond it they
+    /// share counters: as exact, slower.
+    #[must_use]
+    pub fn counter_bytes(mut self, bytes: usize) -> Self {
+        self.counter_bytes = bytes;
+        self
+    }
+
+    /// Everything that can be wrong with a configuration.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        self.modules.iter().try_for_each(|name| normalize(name).map(drop))?;
+        if !(1..=Self::MAX_DEPTH).contains(&self.max_depth) {
+            return Err(StartError::Depth(self.max_depth));
+        }
+        Ok(())
+    }
+}
+
+/// Whether addresses are turned into functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Symbolize {
+    /// Functions, inlined functions, files and lines, as far as the program has them.
+    #[default]
+    Full,
+    /// Addresses, loaded files and their build ids only, to be symbolized elsewhere.
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A [`Config`] whose module is the crate in which this is written.
+///
+/// # Examples
+///
+/// ```
+/// let config = heaptally::config!().max_depth(64);
+/// # let _ = config;
+/// ```
+#[macro_export]
+macro_rules! config {
+    () => {
+        $crate::Config::new().modules(::core::module_path!().split("::").next())
+    };
+}

@@ -1,0 +1,204 @@
+//! Makes snapshots: reads the counters, drains the rings, symbolizes what is new, finds owners, merges.
+//!
+//! Owned by the aggregator and run on its thread alone; allocates freely, and all of it is charged to "(heaptally
+//! itself)".
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ahash::{HashMap, HashMapExt};
+use heaptally_capture::{PROCESS, StackId, census};
+use heaptally_profile::{
+    ChunkedBuilder, Counts, Frame, Line, ModuleUse, NodeId, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
+    StackTables,
+};
+
+use super::counts::Reading;
+use super::fork;
+use super::module_filter::ModuleFilter;
+use super::own_cost;
+use super::owners::Owners;
+use super::stack_store::{Appender, STORE, TRUNCATED_IP};
+use super::symbolizer::Symbolizer;
+use crate::SymbolTable;
+
+/// How long the symbolizer's caches are kept after its last work. Filling them anew costs a tenth of a second in a
+/// large program.
+const CACHE_LIFE: Duration = Duration::from_secs(2);
+
+/// See the module's head.
+pub(crate) struct Collector {
+    appender: Appender,
+    symbolizer: Symbolizer,
+    /// When the symbolizer last had work, while it keeps caches for more.
+    symbolized_at: Option<Instant>,
+    frames: ChunkedBuilder<Frame>,
+    frame_of: HashMap<u64, u32>,
+    nodes: ChunkedBuilder<StackNode>,
+    owners: Owners,
+    table: SymbolTable,
+    reading: Reading,
+    sequence: u64,
+    symbolize_time: Duration,
+    notes: Vec<String>,
+    started: Instant,
+}
+
+impl Collector {
+    pub(crate) fn new(filter: ModuleFilter, symbolizer: Symbolizer, table: SymbolTable, notes: Vec<String>) -> Self {
+        Self {
+            appender: Appender::new(),
+            symbolizer,
+            symbolized_at: None,
+            frames: ChunkedBuilder::new(),
+            frame_of: HashMap::new(),
+            nodes: ChunkedBuilder::new(),
+            owners: Owners::new(filter),
+            table,
+            reading: Reading::default(),
+            sequence: 0,
+            symbolize_time: Duration::ZERO,
+            notes,
+            started: Instant::now(),
+        }
+    }
+
+    /// Moves new stacks from the rings to the store.
+    pub(crate) fn drain(&mut self) {
+        census::drain(|record| self.appender.add(&record));
+    }
+
+    /// Charges every stack, the past included, by other modules.
+    pub(crate) fn set_filter(&mut self, filter: ModuleFilter) {
+        self.owners = Owners::new(filter);
+    }
+
+    /// Frees what symbolizing keeps in memory, tens of megabytes in a large program, when it had no work for
+    /// `CACHE_LIFE`. Says how long to wait before asking again; `None` when there is nothing to free.
+    pub(crate) fn release_caches(&mut self) -> Option<Duration> {
+        let left = CACHE_LIFE.saturating_sub(self.symbolized_at?.elapsed());
+        if left.is_zero() {
+            fork::while_symbolizing(|| self.symbolizer.release_caches());
+            self.symbolized_at = None;
+            return None;
+        }
+        Some(left)
+    }
+
+    /// The heap now.
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
+        let begun = Instant::now();
+        self.reading.read();
+        // After the counters: every id they name has its record in a ring or in the store.
+        self.drain();
+        self.mirror_nodes();
+        self.sequence += 1;
+        let tables = Arc::new(StackTables { nodes: self.nodes.freeze(), frames: self.frames.freeze() });
+        let sites = self.sites(&tables);
+        self.table.merge(&sites, self.sequence);
+        let internal = self.reading.rows[StackId::INTERNAL.index()];
+        let mut overhead = own_cost::overhead(internal, self.reading.totals);
+        overhead.aggregator_cpu_ns = own_cost::thread_cpu_ns();
+        overhead.symbolize_ns = self.symbolize_time.as_nanos() as u64;
+        overhead.snapshot_ns = begun.elapsed().as_nanos() as u64;
+        let modules = self.owners.modules().map(|(name, matched)| ModuleUse { name, matched }).collect();
+        Snapshot::from_parts(SnapshotParts {
+            sequence: self.sequence,
+            totals: self.reading.totals,
+            totals_before: self.reading.totals_before,
+            sites,
+            losses: own_cost::losses(self.reading.rows[StackId::UNKNOWN_FREES.index()]),
+            overhead,
+            symbols: self.symbolizer.quality(),
+            resident_bytes: own_cost::resident_bytes(),
+            modules,
+            elapsed: self.started.elapsed(),
+            notes: self.notes.clone(),
+        })
+    }
+
+    /// Brings the tables that snapshots share up to the store, symbolizing each address the first time it is seen.
+    fn mirror_nodes(&mut self) {
+        let new = self.nodes.len() as u32 + 1..STORE.len();
+        let mut unknown: Vec<u64> = Vec::new();
+        for (_, ip) in new.clone().filter_map(|number| STORE.node(number)) {
+            if !self.frame_of.contains_key(&ip) {
+                unknown.push(ip);
+            }
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        self.symbolize(unknown);
+        for (parent, ip) in new.filter_map(|number| STORE.node(number)) {
+            self.nodes.push(StackNode { parent, frame: self.frame_of[&ip] });
+        }
+    }
+
+    fn symbolize(&mut self, mut ips: Vec<u64>) {
+        if ips.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        let mut keep = |ip, frame| {
+            self.frame_of.insert(ip, self.frames.push(frame));
+        };
+        if let Some(cut) = ips.iter().position(|&ip| ip == TRUNCATED_IP) {
+            keep(ips.swap_remove(cut), truncated_frame());
+        }
+        fork::while_symbolizing(|| self.symbolizer.frames(&ips, keep));
+        self.symbolized_at = Some(Instant::now());
+        self.symbolize_time += begun.elapsed();
+    }
+
+    /// One site for each stack with counts, and one for each pseudo-row.
+    fn sites(&mut self, tables: &Arc<StackTables>) -> Vec<Site> {
+        let mut by_leaf: HashMap<NodeId, Counts> = HashMap::new();
+        let mut overflow = Counts::ZERO;
+        let real = StackId::FIRST_REAL.index();
+        for (index, &counts) in self.reading.rows.iter().enumerate().skip(real).filter(|(_, counts)| !counts.is_zero())
+        {
+            // A stack may have two ids (see `stack_table`), and an id whose stack found no memory has none.
+            match STORE.leaf(StackId::new(index as u32)) {
+                Some(leaf) => *by_leaf.entry(leaf).or_insert(Counts::ZERO) += counts,
+                None => overflow += counts,
+            }
+        }
+        let mut sites = Vec::with_capacity(by_leaf.len() + PSEUDO_ROWS.len());
+        for (id, kind) in PSEUDO_ROWS {
+            let mut counts = self.reading.rows[id.index()];
+            if kind == SiteKind::Overflow {
+                counts += overflow;
+            }
+            if !counts.is_zero() {
+                sites.push(Site::pseudo(kind, counts));
+            }
+        }
+        for (leaf, counts) in by_leaf {
+            let (kind, owner) = self.owners.owner(tables, leaf, &self.symbolizer);
+            sites.push(Site::new(kind, owner, Some((Arc::clone(tables), leaf)), counts));
+        }
+        sites
+    }
+}
+
+/// What stands for the frames that were cut off.
+fn truncated_frame() -> Frame {
+    let line = Line { function: "(truncated)".into(), file: None, line: None };
+    Frame { ip: TRUNCATED_IP, mapping: None, lines: [line].into() }
+}
+
+const PSEUDO_ROWS: [(StackId, SiteKind); 7] = [
+    (StackId::BEFORE_START, SiteKind::BeforeStart),
+    (StackId::PAUSED, SiteKind::Paused),
+    (StackId::INTERNAL, SiteKind::Internal),
+    (StackId::NO_STACK, SiteKind::NoStack),
+    (StackId::OVERFLOW, SiteKind::Overflow),
+    (StackId::TEARDOWN, SiteKind::Teardown),
+    (StackId::UNKNOWN_FREES, SiteKind::UnknownFrees),
+];
+
+/// The limit of stacks as a snapshot shows it: pseudo-rows are not stacks.
+pub(crate) fn stacks_in_use() -> (u64, u64) {
+    let pseudo = StackId::FIRST_REAL.index() as u64;
+    (u64::from(PROCESS.stacks.issued()) - pseudo, u64::from(PROCESS.stacks.limit()) - pseudo)
+}

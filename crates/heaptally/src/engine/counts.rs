@@ -1,0 +1,64 @@
+//! The counters of all stacks, read once, in the order that keeps them true.
+//!
+//! Run by the aggregator. Allocates only between readings, never while the counters are read: its own allocations
+//! would move the totals that tell a quiet point from a busy one.
+
+use heaptally_capture::{Line, PROCESS, StackId, census};
+use heaptally_profile::{Counts, Totals};
+
+/// Ids that may be issued while the counters are read, before the buffer must grow.
+const SLACK: usize = 4096;
+
+/// A reading, by stack id. Kept between snapshots for its memory.
+#[derive(Default)]
+pub(crate) struct Reading {
+    /// Counts of each stack id, pseudo-rows first.
+    pub(crate) rows: Vec<Counts>,
+    /// Read after the rows.
+    pub(crate) totals: Totals,
+    /// Read before the rows; `None` when a thread was in the middle of counting.
+    pub(crate) totals_before: Option<Totals>,
+}
+
+impl Reading {
+    /// Reads everything anew.
+    pub(crate) fn read(&mut self) {
+        self.rows.clear();
+        self.rows.resize(PROCESS.stacks.issued() as usize + SLACK, Counts::ZERO);
+        let before = totals();
+        let in_flight = census::in_flight();
+        // Freed before allocated, rows before totals: see `census`.
+        census::freed_rows(|id, [blocks, bytes]| {
+            let row = self.row(id);
+            row.freed_blocks = row.freed_blocks.wrapping_add(blocks);
+            row.freed_bytes = row.freed_bytes.wrapping_add(bytes);
+        });
+        census::allocated_rows(|id, [blocks, bytes]| {
+            let row = self.row(id);
+            row.allocated_blocks = row.allocated_blocks.wrapping_add(blocks);
+            row.allocated_bytes = row.allocated_bytes.wrapping_add(bytes);
+        });
+        self.totals = totals();
+        self.totals_before = (!in_flight).then_some(before);
+    }
+
+    fn row(&mut self, id: StackId) -> &mut Counts {
+        if id.index() >= self.rows.len() {
+            self.rows.resize(id.index() + SLACK, Counts::ZERO);
+        }
+        &mut self.rows[id.index()]
+    }
+}
+
+/// Frees of blocks that no tag vouched for: always counted on the shared line.
+pub(crate) fn unknown_frees() -> Counts {
+    let line = PROCESS.shared.line(StackId::UNKNOWN_FREES);
+    let [freed_blocks, freed_bytes] = line.map_or([0; 2], Line::freed);
+    Counts { freed_blocks, freed_bytes, ..Counts::ZERO }
+}
+
+/// The process's totals.
+pub(crate) fn totals() -> Totals {
+    let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes] = census::totals();
+    Totals { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
+}

@@ -1,0 +1,172 @@
+//! The allocator's four methods: forward to the inner allocator, count, tag.
+//!
+//! Run on every thread of the program, for every operation. What each costs while tracking is off is in
+//! docs/benchmarks.md.
+//!
+//! `#[inline(never)]` and [`tag::launder`] belong together: the compiler knows what `__rust_alloc` returns and how
+//! large it is, and would fold or drop accesses to the tag behind the block if it saw both sides of one.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::ptr;
+
+use heaptally_capture::hook::{self, Block};
+use heaptally_capture::tag;
+
+use super::thread;
+use crate::TallyAlloc;
+
+// SAFETY: clause by clause. *No unwinding*: nothing here panics; the inner allocator's promise is its own. *Layouts
+// are right*: the inner allocator is given, at every entry, the same pure function of the program's layout
+// (`tag::layout_of`), which has at least the alignment and the size. *Nothing relies on the allocation happening*:
+// counts follow calls. `realloc` leaves the block as it was when it fails.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
+    #[inline(never)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // PERF: two comparisons with what fits an instruction, to two places, or the compiler would join them into
+        // six; behind them the inner allocator's own tests of size and alignment are gone.
+        let address = if layout.align() > tag::MIN_ALIGN {
+            // SAFETY: the caller's promise.
+            unsafe { self.alloc_aligned(layout) }
+        } else if layout.size() > i32::MAX as usize {
+            // SAFETY: the caller's promise.
+            unsafe { self.alloc_large(layout) }
+        } else {
+            // SAFETY: the caller's promise, for a layout that is not smaller.
+            unsafe { self.inner.alloc(tag::layout_of(layout.size(), tag::MIN_ALIGN)) }
+        };
+        // SAFETY: null or a fresh block with room for a tag.
+        unsafe { count_allocated(address, layout.size()) }
+    }
+
+    #[inline(never)]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let Some(inner) = tag::tagged_layout(layout.size(), layout.align()) else {
+            return ptr::null_mut();
+        };
+        // SAFETY: the caller's promise, for a layout that is not smaller.
+        let address = unsafe { self.inner.alloc_zeroed(inner) };
+        // SAFETY: null or a fresh block of `inner`.
+        unsafe { count_allocated(address, layout.size()) }
+    }
+
+    #[inline(never)]
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        let address = tag::launder(address);
+        // SAFETY: the block is the caller's until the inner allocator has it back; this thread's head.
+        if unsafe { hook::freed_off(thread::head(), address, layout.size()) } {
+            // SAFETY: the block was allocated with this layout.
+            unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) }
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.dealloc_slow(address, layout) }
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn realloc(&self, address: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let old = Block { address: tag::launder(address), size: layout.size() };
+        // SAFETY: the block was allocated with this layout.
+        let inner = unsafe { tag::layout_of(layout.size(), layout.align()) };
+        let Some(new_inner) = tag::tagged_layout(new_size, layout.align()) else {
+            return ptr::null_mut();
+        };
+        // Before the inner allocator has the block: afterwards another thread may own its bytes.
+        // SAFETY: the block is the caller's.
+        let origin = unsafe { hook::origin(old) };
+        // SAFETY: the block was allocated with `inner`; the new size is not zero and valid for the alignment.
+        let new_address = tag::launder(unsafe { self.inner.realloc(old.address, inner, new_inner.size()) });
+        if !new_address.is_null() {
+            let frame = stack_pointer();
+            let thread = thread::current(frame);
+            hook::freed(thread, old, origin, frame);
+            // SAFETY: a fresh block with room for a tag.
+            unsafe { hook::allocated(thread, Block { address: new_address, size: new_size }, frame) };
+        }
+        tag::launder(new_address)
+    }
+}
+
+impl<A: GlobalAlloc> TallyAlloc<A> {
+    /// The inner allocator's part of `alloc` for alignments above [`tag::MIN_ALIGN`].
+    ///
+    /// # Safety
+    ///
+    /// As for `alloc`.
+    #[inline(never)]
+    unsafe fn alloc_aligned(&self, layout: Layout) -> *mut u8 {
+        match tag::tagged_layout(layout.size(), layout.align()) {
+            // SAFETY: the caller's promise, for a layout that is not smaller.
+            Some(inner) => unsafe { self.inner.alloc(inner) },
+            None => ptr::null_mut(),
+        }
+    }
+
+    /// The inner allocator's part of `alloc` for sizes above 2 GiB.
+    ///
+    /// # Safety
+    ///
+    /// As for `alloc`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn alloc_large(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.alloc_aligned(layout) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `dealloc`.
+    #[inline(never)]
+    unsafe fn dealloc_slow(&self, address: *mut u8, layout: Layout) {
+        let block = Block { address, size: layout.size() };
+        let frame = stack_pointer();
+        // SAFETY: the block is the caller's.
+        let origin = unsafe { hook::origin(block) };
+        hook::freed(thread::current(frame), block, origin, frame);
+        // SAFETY: the block was allocated with this layout.
+        unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
+    }
+}
+
+/// Counts and tags a block, if there is one, and hands it on.
+///
+/// # Safety
+///
+/// `address` is null, or a fresh block of the caller's with room for `size` bytes and a tag.
+#[inline(always)]
+unsafe fn count_allocated(address: *mut u8, size: usize) -> *mut u8 {
+    let address = tag::launder(address);
+    if address.is_null() {
+        return address;
+    }
+    let head = thread::head();
+    if head.is_off() {
+        // SAFETY: the caller's block and this thread's head.
+        unsafe { hook::allocated_off(head, address, size) };
+        return tag::launder(address);
+    }
+    // SAFETY: the caller's. The launder afterwards keeps the calling method's frame on the stack: see
+    // `stack_pointer`.
+    tag::launder(unsafe { count_allocated_slow(address, size, stack_pointer()) })
+}
+
+/// # Safety
+///
+/// As for [`hook::allocated`].
+#[inline(never)]
+unsafe fn count_allocated_slow(address: *mut u8, size: usize, frame: usize) -> *mut u8 {
+    // SAFETY: the caller's.
+    unsafe { hook::allocated(thread::current(frame), Block { address, size }, frame) };
+    address
+}
+
+/// The stack pointer inside the calling method. Every frame of the hook that is further in lies below it, every frame
+/// of the program above: the methods do something after each call made from here, so none of the calls replaces their
+/// frame.
+#[inline(always)]
+fn stack_pointer() -> usize {
+    let frame: usize;
+    // SAFETY: copies a register.
+    unsafe { std::arch::asm!("mov {}, rsp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
+    frame
+}

@@ -1,0 +1,172 @@
+//! Everything behind the public functions, on the platform that has all of it: Linux on x86-64 with glibc.
+//!
+//! `portable.rs` has the same functions for the others. Who runs what: [`forward`] and [`thread`] on every thread
+//! inside the allocator; [`aggregator`], [`collector`] and what they use on the aggregator's thread; the functions
+//! below on whoever calls them.
+
+mod aggregator;
+mod collector;
+mod counts;
+mod elf_symbols;
+mod fork;
+mod forward;
+mod function_path;
+mod installed;
+mod mappings;
+mod module_filter;
+mod own_cost;
+mod owners;
+mod reply;
+mod stack_store;
+mod symbolizer;
+mod thread;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use heaptally_capture::hook::Thread;
+use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, StackId};
+use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
+
+use crate::{Config, ModuleError, StartError, SymbolTable};
+use aggregator::Aggregator;
+use module_filter::ModuleFilter;
+
+/// Whether some thread has begun to start tracking; given back when that fails.
+static CLAIMED: AtomicBool = AtomicBool::new(false);
+/// Whether tracking was started.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn start(config: Config) -> Result<(), StartError> {
+    if !installed::is_installed() {
+        return Err(StartError::NotInstalled);
+    }
+    if CLAIMED.swap(true, Ordering::AcqRel) {
+        return Err(StartError::AlreadyRunning);
+    }
+    let started = internal(|| launch(config));
+    if started.is_err() {
+        CLAIMED.store(false, Ordering::Release);
+    }
+    started
+}
+
+fn launch(config: Config) -> Result<(), StartError> {
+    let filter = ModuleFilter::new(&config.modules)?;
+    if !installed::capture_works() {
+        return Err(StartError::Capture);
+    }
+    PROCESS.hash_key.randomize();
+    PROCESS.max_depth.store(config.max_depth as u32, Ordering::Relaxed);
+    PROCESS.ring_limit_bytes.store(config.ring_bytes.max(MIN_RING_BYTES), Ordering::Relaxed);
+    // Pseudo-rows have ids too, and are no stacks.
+    PROCESS.stacks.set_limit(config.max_stacks.saturating_add(StackId::FIRST_REAL.index() as u32));
+    PROCESS.pages.set_limit_bytes(config.counter_bytes);
+    fork::watch().map_err(StartError::ForkHandler)?;
+    Aggregator::launch(config, filter).map_err(StartError::Thread)?;
+    RUNNING.store(true, Ordering::Release);
+    PROCESS.mode.set(Mode::On);
+    PROCESS.registry.open_gates();
+    Ok(())
+}
+
+/// Finishes or takes back, in a forked child, what the parent's thread in `start` was about to do: it is not here.
+fn settle_start() {
+    CLAIMED.store(is_running(), Ordering::Release);
+    if PROCESS.mode.get() != Mode::Off {
+        PROCESS.registry.open_gates();
+    }
+}
+
+pub(crate) fn is_running() -> bool {
+    RUNNING.load(Ordering::Acquire)
+}
+
+pub(crate) fn totals() -> Totals {
+    counts::totals()
+}
+
+/// What the calling thread has counted so far; zero for one without counters of its own.
+pub(crate) fn thread_counts() -> Counts {
+    let here = 0_u8;
+    match thread::current((&raw const here).addr()) {
+        Thread::Own(state) => {
+            let [allocated_blocks, allocated_bytes] = state.head.totals.allocated();
+            let [freed_blocks, freed_bytes] = state.head.totals.freed();
+            Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
+        }
+        Thread::Stateless | Thread::Ended => Counts::ZERO,
+    }
+}
+
+pub(crate) fn snapshot() -> Snapshot {
+    if !is_running() {
+        return totals_only(SiteKind::BeforeStart, Vec::new());
+    }
+    let snapshot = internal(|| Aggregator::current().and_then(Aggregator::snapshot));
+    snapshot.unwrap_or_else(|| {
+        totals_only(
+            SiteKind::NoStack,
+            vec![
+                "no sites: the aggregator's thread could not be created or has failed; look at the limit of threads"
+                    .to_owned(),
+            ],
+        )
+    })
+}
+
+pub(crate) fn set_paused(paused: bool) {
+    PROCESS.mode.set(if paused { Mode::Paused } else { Mode::On });
+}
+
+pub(crate) fn set_modules(modules: Vec<String>) -> Result<(), ModuleError> {
+    let filter = ModuleFilter::new(&modules)?;
+    internal(|| {
+        if let Some(aggregator) = Aggregator::current() {
+            aggregator.set_modules(modules, filter);
+        }
+    });
+    Ok(())
+}
+
+pub(crate) fn symbol_table() -> SymbolTable {
+    internal(|| Aggregator::current().map_or_else(SymbolTable::new, Aggregator::symbol_table))
+}
+
+/// Runs `f` with the calling thread's allocations charged to "(heaptally itself)". Not for code of the program.
+pub(crate) fn internal<R>(f: impl FnOnce() -> R) -> R {
+    struct Guard(Thread);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            if let Thread::Own(state) = self.0 {
+                state.leave_internal();
+            }
+        }
+    }
+    let here = 0_u8;
+    let thread = thread::current((&raw const here).addr());
+    if let Thread::Own(state) = thread {
+        state.enter_internal();
+    }
+    let _guard = Guard(thread);
+    f()
+}
+
+/// A snapshot whose one row has everything: exact totals, nothing told apart.
+fn totals_only(kind: SiteKind, notes: Vec<String>) -> Snapshot {
+    let totals = totals();
+    let unknown_frees = counts::unknown_frees();
+    let mut sites = vec![Site::pseudo(kind, totals.counts())];
+    if !unknown_frees.is_zero() {
+        sites.push(Site::pseudo(SiteKind::UnknownFrees, unknown_frees));
+    }
+    Snapshot::from_parts(SnapshotParts {
+        totals,
+        totals_before: Some(totals),
+        sites,
+        losses: own_cost::losses(unknown_frees),
+        overhead: own_cost::overhead(Counts::ZERO, totals),
+        resident_bytes: own_cost::resident_bytes(),
+        notes,
+        ..SnapshotParts::default()
+    })
+}

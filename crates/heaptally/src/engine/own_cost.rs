@@ -1,0 +1,68 @@
+//! What heaptally itself takes and what it lost, gathered for a snapshot.
+//!
+//! Run by the aggregator, after the counters were read.
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use heaptally_capture::{PROCESS, Registry, tag};
+use heaptally_profile::{Counts, Losses, Overhead, Totals, UnknownFrees};
+
+use super::collector::stacks_in_use;
+
+pub(crate) fn losses(unknown_frees: Counts) -> Losses {
+    let counters = &PROCESS.losses;
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let mut losses = Losses::default();
+    losses.unknown_frees = UnknownFrees {
+        blocks: unknown_frees.freed_blocks,
+        bytes: unknown_frees.freed_bytes,
+        last_address: get(&counters.last_unknown_address),
+        last_size: get(&counters.last_unknown_size),
+    };
+    losses.no_stack_nested = get(&counters.nested);
+    losses.abandoned = get(&counters.abandoned);
+    losses.no_stack_failed = get(&counters.capture_failed);
+    losses.truncated_stacks = get(&counters.truncated_stacks);
+    losses.overflow_stacks = get(&counters.stacks_full);
+    losses.ring_full = get(&counters.ring_full);
+    losses.failed_mappings = PROCESS.arena.failed_mappings();
+    losses.threads_without_state = PROCESS.registry.threads_without_state();
+    losses
+}
+
+/// What is in use of memory and bounds; the times are the caller's to fill in.
+pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
+    let (stacks, stacks_limit) = stacks_in_use();
+    let mut overhead = Overhead::default();
+    overhead.arena_bytes = PROCESS.arena.handed_out_bytes() as u64;
+    overhead.arena_mapped_bytes = PROCESS.arena.mapped_bytes() as u64;
+    overhead.internal_live_bytes = internal.live_bytes().max(0) as u64;
+    overhead.tag_bytes = totals.live_blocks() * tag::TAG_BYTES as u64;
+    overhead.threads = PROCESS.registry.states() as u64;
+    overhead.threads_limit = Registry::LIMIT as u64;
+    overhead.stacks = stacks;
+    overhead.stacks_limit = stacks_limit;
+    overhead.counter_page_bytes = PROCESS.pages.used_bytes() as u64;
+    overhead.counter_page_limit_bytes = PROCESS.pages.limit_bytes() as u64;
+    overhead.ring_bytes = PROCESS.segments.bytes() as u64;
+    overhead.ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed) as u64;
+    overhead
+}
+
+/// Bytes of the process that are in memory, as the kernel counts them.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    // SAFETY: sysconf only reads.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(pages * u64::try_from(page_bytes).ok()?)
+}
+
+/// Processor time of the calling thread.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

@@ -1,0 +1,119 @@
+//! All stacks ever met, as a prefix tree of instruction pointers that only grows.
+//!
+//! Written by whoever drains the rings, one at a time; read by the collector. It lies in the arena and is published
+//! node by node, so a forked child finds every stack that the rings no longer hold, whatever the parent was doing at
+//! that instant.
+//!
+//! ```text
+//!   0: root ◄─ 1: main ◄─ 2: serve ◄─ 3: parse        leaf_of[stack id] = 3
+//!                               └──◄─ 4: reply        leaf_of[stack id] = 4
+//! ```
+//!
+//! # Synchronization
+//!
+//! A node's words are stored before `len` (Release), and `len` is read (Acquire) before them. A leaf is stored with
+//! Release after its nodes; the ring's consumer position moves after that.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use ahash::{HashMap, HashMapExt};
+use heaptally_capture::{LazyTable, PROCESS, Record, StackId, Zeroed};
+use heaptally_profile::NodeId;
+
+const NODES_PER_BLOCK: usize = 4096;
+const NODE_BLOCKS: usize = 8192;
+const IDS_PER_BLOCK: usize = 1024;
+const ID_BLOCKS: usize = StackId::LIMIT as usize / IDS_PER_BLOCK;
+
+struct Node {
+    ip: AtomicU64,
+    /// Always smaller than the node's own number.
+    parent: AtomicU32,
+}
+
+// SAFETY: atomic words; a zeroed node is not below `len` and never looked at.
+unsafe impl Zeroed for Node {}
+
+/// See the module's head.
+pub(crate) struct StackStore {
+    nodes: LazyTable<Node, NODE_BLOCKS, NODES_PER_BLOCK>,
+    /// Leaf of each stack id; 0 for an id without a stack.
+    leaf_of: LazyTable<AtomicU32, ID_BLOCKS, IDS_PER_BLOCK>,
+    /// One past the highest node; 0 counts as 1, the root.
+    len: AtomicU32,
+}
+
+/// The process's.
+pub(crate) static STORE: StackStore =
+    StackStore { nodes: LazyTable::new(), leaf_of: LazyTable::new(), len: AtomicU32::new(0) };
+
+/// Marks, as the outermost instruction pointer, a stack that was cut towards the root.
+pub(crate) const TRUNCATED_IP: u64 = 0;
+
+impl StackStore {
+    /// The leaf of a stack; `None` for an id that never got one.
+    pub(crate) fn leaf(&self, id: StackId) -> Option<NodeId> {
+        let leaf = self.leaf_of.get(id.index())?.load(Ordering::Acquire);
+        (leaf != 0).then_some(NodeId(leaf))
+    }
+
+    /// One past the highest node.
+    pub(crate) fn len(&self) -> u32 {
+        self.len.load(Ordering::Acquire).max(1)
+    }
+
+    /// Parent and instruction pointer of a node from 1 to below [`StackStore::len`].
+    pub(crate) fn node(&self, number: u32) -> Option<(NodeId, u64)> {
+        let node = self.nodes.get(number as usize)?;
+        Some((NodeId(node.parent.load(Ordering::Relaxed)), node.ip.load(Ordering::Relaxed)))
+    }
+
+    fn push(&self, parent: u32, ip: u64) -> Option<u32> {
+        let number = self.len();
+        let node = self.nodes.get_or_map(number as usize, &PROCESS.arena)?;
+        node.ip.store(ip, Ordering::Relaxed);
+        node.parent.store(parent, Ordering::Relaxed);
+        self.len.store(number + 1, Ordering::Release);
+        Some(number)
+    }
+}
+
+/// The right to add to [`STORE`], with the index that finds existing nodes. One at a time.
+pub(crate) struct Appender {
+    children: HashMap<(u32, u64), u32>,
+}
+
+impl Appender {
+    /// Builds the index from what the store holds: nothing at the start, the parent's stacks in a forked child.
+    pub(crate) fn new() -> Self {
+        let mut children = HashMap::with_capacity(STORE.len() as usize);
+        for number in 1..STORE.len() {
+            if let Some((parent, ip)) = STORE.node(number) {
+                children.insert((parent.0, ip), number);
+            }
+        }
+        Self { children }
+    }
+
+    /// Adds a stack. Without memory for it, its id stays without a leaf, and its blocks are shown in "(overflow)".
+    pub(crate) fn add(&mut self, record: &Record<'_>) {
+        let cut = record.truncated.then_some(TRUNCATED_IP);
+        let leaf = cut.into_iter().chain(record.ips().rev()).try_fold(0, |parent, ip| self.child(parent, ip));
+        let slot = STORE.leaf_of.get_or_map(record.id.index(), &PROCESS.arena);
+        if let (Some(leaf), Some(slot)) = (leaf, slot) {
+            slot.store(leaf, Ordering::Release);
+        }
+    }
+
+    fn child(&mut self, parent: u32, ip: u64) -> Option<u32> {
+        if let Some(&number) = self.children.get(&(parent, ip)) {
+            return Some(number);
+        }
+        // Without memory for the index there is no node either; an allocation that failed in `insert` would end the
+        // process.
+        self.children.try_reserve(1).ok()?;
+        let number = STORE.push(parent, ip)?;
+        self.children.insert((parent, ip), number);
+        Some(number)
+    }
+}

@@ -1,0 +1,166 @@
+//! The thread-local pointer to a thread's state, and its hand-over when the thread ends.
+//!
+//! Used by every operation of the allocator, on every thread. The fast path is one thread-local load. The
+//! pointer has no destructor, because registering one takes the loader's lock: a `dlopen` constructor that joins a
+//! thread would hang. A pthread key tells of the thread's end instead.
+//!
+//! ```text
+//!  FRESH ─► REGISTERING ─► a state ─► ENDED
+//!                     └──► STATELESS        (no memory, or 65,536 threads alive)
+//! ```
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use heaptally_capture::hook::{self, Thread};
+use heaptally_capture::{Head, Losses, PROCESS, ThreadState};
+
+/// What the pointer points to in a thread without a state, told apart by address.
+static PLACEHOLDERS: [Head; 4] = [const { Head::placeholder() }; 4];
+const FRESH: *const Head = &raw const PLACEHOLDERS[0];
+const REGISTERING: *const Head = &raw const PLACEHOLDERS[1];
+const STATELESS: *const Head = &raw const PLACEHOLDERS[2];
+const ENDED: *const Head = &raw const PLACEHOLDERS[3];
+
+thread_local! {
+    /// Const and without destructor: reading it runs no code, at any time in the life of the thread. Never null.
+    static STATE: Cell<*const Head> = const { Cell::new(FRESH) };
+    /// Rounds of pthread destructors that this thread has been through.
+    static ROUNDS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The head of the calling thread's state, or a placeholder whose gate is open.
+#[inline(always)]
+pub(crate) fn head() -> &'static Head {
+    // SAFETY: placeholders are static, states come from the arena: both live for ever.
+    unsafe { &*STATE.get() }
+}
+
+/// The calling thread's state; `None` for a thread that has none, or none yet.
+pub(crate) fn state() -> Option<&'static ThreadState> {
+    let head = STATE.get();
+    if (FRESH.addr()..=ENDED.addr()).contains(&head.addr()) {
+        return None;
+    }
+    // SAFETY: every other value is the first field of a state from the arena, with the provenance of the whole.
+    Some(unsafe { &*head.cast::<ThreadState>() })
+}
+
+/// The calling thread, registered if it was fresh. `hook_frame` is an address in the stack frame of the allocator's
+/// entry.
+#[cold]
+pub(crate) fn current(hook_frame: usize) -> Thread {
+    match state() {
+        Some(state) if hook::is_abandoned(state, hook_frame) => {
+            // The jump may have left the state's scratch memory and ring in between two steps. It is never used
+            // again.
+            PROCESS.registry.retire(state);
+            Losses::count(&PROCESS.losses.abandoned);
+            register()
+        }
+        Some(state) => Thread::Own(state),
+        None if ptr::eq(STATE.get(), FRESH) => register(),
+        None if ptr::eq(STATE.get(), ENDED) => Thread::Ended,
+        None => Thread::Stateless,
+    }
+}
+
+/// Gives the calling thread a state. What libc allocates meanwhile finds REGISTERING and counts on the shared lines.
+fn register() -> Thread {
+    STATE.set(REGISTERING);
+    match PROCESS.registry.acquire(&PROCESS.arena, &PROCESS.mode) {
+        Some(state) => {
+            exit_key::arm(state);
+            STATE.set(ptr::from_ref(state).cast());
+            Thread::Own(state)
+        }
+        None => {
+            STATE.set(STATELESS);
+            Thread::Stateless
+        }
+    }
+}
+
+/// The pthread key whose destructor hands a state over.
+mod exit_key {
+    use super::*;
+
+    /// One more than the key; 0 before there is one, `u32::MAX` when the system has none left.
+    static KEY: AtomicU32 = AtomicU32::new(0);
+    const NONE_LEFT: u32 = u32::MAX;
+    /// glibc calls destructors in rounds until no key is set, four at most (PTHREAD_DESTRUCTOR_ITERATIONS). One round
+    /// is left over for threads that first allocate in such a destructor: our key is older, so its turn comes a round
+    /// later.
+    const LAST_ROUND: u32 = 2;
+
+    /// Makes sure that `state` is handed over when the calling thread ends. Without a key it stays the thread's: its
+    /// counts remain, and the number of states grows, which the snapshot shows.
+    pub(super) fn arm(state: &'static ThreadState) {
+        if let Some(key) = key() {
+            // SAFETY: the key is live; the value is passed to `on_thread_exit` only.
+            unsafe { libc::pthread_setspecific(key, ptr::from_ref(state).cast()) };
+        }
+    }
+
+    fn key() -> Option<libc::pthread_key_t> {
+        // Relaxed: a key is a number; libc orders its own table.
+        match KEY.load(Ordering::Relaxed) {
+            0 => create(),
+            NONE_LEFT => None,
+            key => Some(key - 1),
+        }
+    }
+
+    fn create() -> Option<libc::pthread_key_t> {
+        let mut key = 0;
+        // SAFETY: `key` is written on success; the destructor has the required signature.
+        let made = unsafe { libc::pthread_key_create(&raw mut key, Some(on_thread_exit)) } == 0;
+        let value = if made { key + 1 } else { NONE_LEFT };
+        match KEY.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => made.then_some(key),
+            Err(winner) => {
+                if made {
+                    // SAFETY: nobody has seen this key.
+                    unsafe { libc::pthread_key_delete(key) };
+                }
+                (winner != NONE_LEFT).then_some(winner - 1)
+            }
+        }
+    }
+
+    /// Takes the key back when this code is unloaded, in a plugin, or the process ends: its destructor would be an
+    /// address of nothing.
+    #[used]
+    #[unsafe(link_section = ".fini_array")]
+    static FINI: extern "C" fn() = {
+        extern "C" fn delete() {
+            let key = KEY.swap(NONE_LEFT, Ordering::Relaxed);
+            if key != 0 && key != NONE_LEFT {
+                // SAFETY: a key made by `create`, deleted once.
+                unsafe { libc::pthread_key_delete(key - 1) };
+            }
+        }
+        delete
+    };
+
+    /// Runs on the ending thread, after all `thread_local!` destructors, among those of other keys. Asks for another
+    /// round until the last, so that the others' allocations are still counted for this thread.
+    extern "C" fn on_thread_exit(value: *mut c_void) {
+        let rounds = ROUNDS.get();
+        ROUNDS.set(rounds + 1);
+        // SAFETY: as in `arm`.
+        let rearm = |key| unsafe { libc::pthread_setspecific(key, value) } == 0;
+        if rounds < LAST_ROUND && key().is_some_and(rearm) {
+            return;
+        }
+        // The pointer first: what this thread allocates from here on is teardown, and touches no state of another
+        // thread.
+        let state = state();
+        STATE.set(ENDED);
+        if let Some(state) = state {
+            PROCESS.registry.release(state, &PROCESS.arena);
+        }
+    }
+}

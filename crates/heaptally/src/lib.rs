@@ -1,0 +1,48 @@
+//! Exact heap statistics by allocation site, in process, while the program runs.
+//!
+//! ```
+//! #[global_allocator]
+//! static ALLOC: heaptally::TallyAlloc = heaptally::TallyAlloc::system();
+//!
+//! fn main() {
+//!     if let Err(error) = heaptally::start(heaptally::config!()) {
+//!         eprintln!("heaptally: {error}");
+//!     }
+//!     let kept: Vec<Vec<u8>> = (0..100).map(|_| Vec::with_capacity(1024)).collect();
+//!     println!("{}", heaptally::snapshot());
+//!     drop(kept);
+//! }
+//! ```
+//!
+//! - [`TallyAlloc`] is the allocator: exact [`totals`] from the first allocation, around any other allocator.
+//! - [`start`] charges every allocation to its call stack, and every stack to the innermost function of your modules.
+//! - [`snapshot`] says who holds the heap now; [`Snapshot::since`] what grew; [`Tally::every`] does both at a period.
+//! - [`measure`] counts what one closure allocates, for tests and benchmarks.
+//!
+//! Numbers are exact or labelled: what could not be attributed is in a row of its own (see [`SiteKind`] and
+//! [`Losses`]). The guide is the project's README; what each number means is in docs/metrics.md.
+
+mod allocator;
+mod config;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64", not(heaptally_portable)))]
+mod engine;
+#[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64", not(heaptally_portable))))]
+#[path = "portable.rs"]
+mod engine;
+mod every;
+mod module_name;
+mod start_error;
+mod symbol_table;
+mod tally;
+
+pub use allocator::TallyAlloc;
+pub use config::{Config, Symbolize};
+pub use every::{Every, Tick};
+pub use heaptally_profile::{
+    Counter, Counts, Diff, DiffRow, Frame, Line, Location, Losses, Mapping, ModuleUse, Overhead, Rank, Row, Site,
+    SiteKind, Snapshot, SymbolQuality, SymbolVerdict, Totals, UnknownFrees, Violation,
+};
+pub use module_name::ModuleError;
+pub use start_error::StartError;
+pub use symbol_table::SymbolTable;
+pub use tally::{Tally, measure, snapshot, start, tally, totals};

@@ -1,0 +1,117 @@
+//! Blocks that come back damaged, or with another layout than they were allocated with: counted as they came, in no
+//! total.
+#![cfg(not(heaptally_portable))]
+
+use std::alloc::{Layout, alloc, dealloc, realloc};
+use std::hint::black_box;
+use std::ptr::NonNull;
+
+use heaptally::{Counts, SiteKind, Snapshot, TallyAlloc, Totals};
+use heaptally_tests::{assert_conserved, assert_settles};
+
+#[global_allocator]
+static ALLOC: TallyAlloc = TallyAlloc::system();
+
+#[test]
+fn a_free_without_a_known_allocation_is_shown_and_believed_by_nobody() {
+    assert_eq!(changed_by(free_with_a_smaller_size), live(1, 100));
+    assert_eq!(changed_by(free_with_a_larger_size), live(1, 100));
+    let snapshot = heaptally::snapshot();
+    assert_eq!(unknown(&snapshot), [2, 99 + 101], "before the start");
+
+    heaptally::start(heaptally::config!()).expect("installed");
+    assert_eq!(unknown(&assert_conserved("started")), [2, 99 + 101]);
+    assert_eq!(changed_by(free_with_a_smaller_size), live(1, 100));
+    assert_eq!(changed_by(free_overrun), live(1, 200));
+    let snapshot = assert_conserved("tracking");
+    assert_eq!(unknown(&snapshot), [4, 99 + 101 + 99 + 200]);
+    assert_eq!(snapshot.losses().unknown_frees.last_size, 200);
+
+    // What came of the damaged block is known: it is an allocation like any other.
+    assert_eq!(changed_by(resize_overrun), Counts { freed_blocks: 1, freed_bytes: 400, ..live(2, 700) });
+    let snapshot = assert_conserved("resized");
+    assert_eq!(unknown(&snapshot), [5, 99 + 101 + 99 + 200 + 300]);
+    assert_eq!(snapshot.losses().unknown_frees.last_size, 300);
+    // Nobody freed the blocks of 100, 200 and 300 bytes.
+    assert_eq!(snapshot.function("damaged_blocks::block").map(|row| row.counts()), Some(live(3, 600)));
+    let resized = Counts { freed_blocks: 1, freed_bytes: 400, ..live(1, 400) };
+    assert_eq!(snapshot.function("damaged_blocks::resize_overrun").map(|row| row.counts()), Some(resized));
+}
+
+/// The system's allocator ignores the size at a free, and a damaged tag lies in memory that is the block's.
+#[inline(never)]
+fn free_with_a_smaller_size() {
+    let block = block(100);
+    // SAFETY: not what was promised, and harmless with this allocator: see above.
+    unsafe { dealloc(block.as_ptr(), layout(99)) };
+}
+
+#[inline(never)]
+fn free_with_a_larger_size() {
+    let block = block(100);
+    // SAFETY: as in `free_with_a_smaller_size`; the system rounds 108 bytes up, so that there is a byte more to be
+    // read.
+    unsafe { dealloc(block.as_ptr(), layout(101)) };
+}
+
+#[inline(never)]
+fn free_overrun() {
+    let block = overrun(200);
+    // SAFETY: allocated with this layout.
+    unsafe { dealloc(block.as_ptr(), layout(200)) };
+}
+
+#[inline(never)]
+fn resize_overrun() {
+    let damaged = overrun(300);
+    // SAFETY: allocated with this layout.
+    let whole = unsafe { realloc(damaged.as_ptr(), layout(300), 400) };
+    // SAFETY: resized to this layout.
+    unsafe { dealloc(whole, layout(400)) };
+}
+
+/// A block whose first byte behind the end was written.
+fn overrun(size: usize) -> NonNull<u8> {
+    let block = block(size);
+    // SAFETY: heaptally has asked the system for eight bytes more. Volatile, since the compiler may know better.
+    unsafe {
+        let behind = block.as_ptr().add(size);
+        behind.write_volatile(!behind.read_volatile());
+    }
+    block
+}
+
+#[inline(never)]
+fn block(size: usize) -> NonNull<u8> {
+    // SAFETY: not of zero size.
+    NonNull::new(black_box(unsafe { alloc(layout(size)) })).expect("memory")
+}
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(black_box(size), 8).expect("a valid layout")
+}
+
+fn live(blocks: u64, bytes: u64) -> Counts {
+    Counts { allocated_blocks: blocks, allocated_bytes: bytes, ..Counts::ZERO }
+}
+
+/// What `f` has changed in the totals.
+fn changed_by(f: fn()) -> Counts {
+    let quiet = || {
+        let mut totals = Totals::default();
+        assert_settles("quiet", || (std::mem::replace(&mut totals, heaptally::totals()), heaptally::totals()));
+        totals
+    };
+    let before = quiet();
+    f();
+    quiet() - before
+}
+
+/// Blocks and bytes, which the row and the losses agree on.
+fn unknown(snapshot: &Snapshot) -> [u64; 2] {
+    let frees = snapshot.losses().unknown_frees;
+    let row = snapshot.function(SiteKind::UnknownFrees.label()).map_or(Counts::ZERO, |row| row.counts());
+    let counts = Counts { freed_blocks: frees.blocks, freed_bytes: frees.bytes, ..Counts::ZERO };
+    assert_eq!(row, counts);
+    [frees.blocks, frees.bytes]
+}

@@ -1,0 +1,184 @@
+//! Subscriptions: beats on a grid, skipped ones told, panics survived, ended when dropped.
+#![cfg(not(heaptally_portable))]
+
+#[path = "common/watchdog.rs"]
+mod watchdog;
+
+use std::hint::black_box;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use heaptally::{Config, Counts, Every, Tally, TallyAlloc};
+
+#[global_allocator]
+static ALLOC: TallyAlloc = TallyAlloc::system();
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// One after the other: what they measure is time.
+#[test]
+fn subscriptions_keep_their_promises() {
+    watchdog::abort_unless_done_in(ms(60_000), "every");
+    let tally = heaptally::start(Config::new().modules(["every"])).unwrap();
+    // What is symbolized the first time takes its time.
+    tally.snapshot();
+    beats_keep_to_the_grid_and_skipped_ones_are_told(tally);
+    a_panic_does_not_end_the_beats(tally);
+    a_beat_shows_what_changed_since_the_last_one(tally);
+    dropped_outside_it_ends(tally);
+    dropped_inside_it_ends(tally);
+    dropped_during_a_beat_it_does_not_wait(tally);
+    detached_it_goes_on(tally);
+    a_period_of_zero_is_a_short_one_and_one_for_ever_does_not_overflow(tally);
+    assert_eq!(tally.snapshot().check(), Ok(()));
+}
+
+fn beats_keep_to_the_grid_and_skipped_ones_are_told(tally: Tally) {
+    const PERIOD: Duration = ms(50);
+    let (sender, beats) = channel();
+    let began = Instant::now();
+    let mut number = 0;
+    let every = tally.every(PERIOD, move |tick| {
+        sender.send((began.elapsed(), tick.skipped)).unwrap();
+        number += 1;
+        // Every beat takes its time; the third one lasts beyond two more.
+        thread::sleep(if number == 3 { PERIOD * 5 / 2 } else { PERIOD / 5 });
+    });
+    let seen: Vec<(Duration, u32)> = (0..12).map(|_| beats.recv().unwrap()).collect();
+    drop(every);
+
+    assert_eq!(seen[0].1, 0);
+    assert!(seen[3].1 >= 2, "{seen:?}");
+    // Beats delivered and beats skipped are all the beats there were: none is forgotten, none is early. A machine
+    // under load may make any of them late, and then the later ones tell of it; drift would show as a beat that is
+    // late for ever.
+    let mut due = Duration::ZERO;
+    for (at, skipped) in seen {
+        due += PERIOD * (skipped + 1);
+        assert!(at >= due, "a beat at {at:?} was due at {due:?}");
+        assert!(at < due + ms(5_000), "a beat at {at:?} was due at {due:?}");
+    }
+}
+
+fn a_panic_does_not_end_the_beats(tally: Tally) {
+    let (sender, beats) = channel();
+    let mut number = 0;
+    let every = tally.every(ms(5), move |_| {
+        number += 1;
+        sender.send(number).unwrap();
+        if number == 2 {
+            // As `panic!`, without the message of the panic hook among the test's output.
+            std::panic::resume_unwind(Box::new("the subscriber's own fault"));
+        }
+    });
+    assert_eq!((0..4).map(|_| beats.recv().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    drop(every);
+}
+
+#[inline(never)]
+fn keep() -> Vec<u8> {
+    black_box(Vec::with_capacity(black_box(100)))
+}
+
+fn a_beat_shows_what_changed_since_the_last_one(tally: Tally) {
+    let (sender, changes) = channel();
+    let mut kept = Vec::with_capacity(8);
+    let every = tally.every(ms(20), move |tick| {
+        let row = tick.since_last.rows().iter().find(|row| row.function() == "every::keep");
+        let now = tick.snapshot.function("every::keep").map_or(Counts::ZERO, |row| row.counts());
+        sender.send((row.map_or(Counts::ZERO, |row| row.change()), now, tick.snapshot.check())).unwrap();
+        if kept.len() < 3 {
+            // The subscriber's own allocations are the program's: the next beat shows them.
+            kept.push(keep());
+        }
+    });
+    let one = Counts { allocated_blocks: 1, allocated_bytes: 100, ..Counts::ZERO };
+    let changed: Vec<_> = (0..5).map(|_| changes.recv().unwrap()).collect();
+    assert_eq!(
+        changed.iter().map(|(change, ..)| *change).collect::<Vec<_>>(),
+        [Counts::ZERO, one, one, one, Counts::ZERO]
+    );
+    assert_eq!(changed.iter().map(|(_, now, _)| now.live_bytes()).collect::<Vec<_>>(), [0, 100, 200, 300, 300]);
+    assert!(changed.iter().all(|(.., check)| *check == Ok(())));
+    drop(every);
+}
+
+/// Fails unless the subscriber, which holds the sender, is dropped without another beat than one that was in
+/// progress.
+fn ends<T>(beats: &Receiver<T>) {
+    let mut last = 0;
+    loop {
+        match beats.recv_timeout(ms(20_000)) {
+            Ok(_) => last += 1,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("the subscriber is still there"),
+        }
+        assert!(last <= 100, "beats go on");
+    }
+}
+
+fn dropped_outside_it_ends(tally: Tally) {
+    let (sender, beats) = channel();
+    let every = tally.every(ms(2), move |_| sender.send(()).unwrap());
+    beats.recv().unwrap();
+    drop(every);
+    ends(&beats);
+    // A period that is not over yet is not waited for.
+    let (sender, beats) = channel::<()>();
+    drop(tally.every(ms(3_600_000), move |_| sender.send(()).unwrap()));
+    ends(&beats);
+}
+
+fn dropped_inside_it_ends(tally: Tally) {
+    let own: Arc<Mutex<Option<Every>>> = Arc::default();
+    let (sender, beats) = channel();
+    let inside = Arc::clone(&own);
+    let every = tally.every(ms(50), move |_| {
+        drop(inside.lock().unwrap().take());
+        sender.send(()).unwrap();
+    });
+    *own.lock().unwrap() = Some(every);
+    beats.recv().unwrap();
+    ends(&beats);
+}
+
+fn dropped_during_a_beat_it_does_not_wait(tally: Tally) {
+    let (began, beat_began) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let every = tally.every(ms(1), move |_| {
+        began.send(()).unwrap();
+        may_go_on.recv().unwrap();
+    });
+    beat_began.recv().unwrap();
+    // Would hang if it waited for the beat, which waits for what comes after.
+    drop(every);
+    go_on.send(()).unwrap();
+    ends(&beat_began);
+}
+
+fn detached_it_goes_on(tally: Tally) {
+    let (sender, beats) = channel();
+    tally.every(ms(5), move |_| _ = sender.send(())).detach();
+    for _ in 0..5 {
+        beats.recv().unwrap();
+    }
+}
+
+fn a_period_of_zero_is_a_short_one_and_one_for_ever_does_not_overflow(tally: Tally) {
+    let (sender, beats) = channel();
+    let every = tally.every(Duration::ZERO, move |_| sender.send(()).unwrap());
+    for _ in 0..3 {
+        beats.recv().unwrap();
+    }
+    drop(every);
+    ends(&beats);
+    let (sender, beats) = channel::<()>();
+    let every = tally.every(Duration::MAX, move |_| sender.send(()).unwrap());
+    assert_eq!(beats.recv_timeout(ms(50)), Err(RecvTimeoutError::Timeout));
+    drop(every);
+    ends(&beats);
+}

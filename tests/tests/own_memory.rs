@@ -1,0 +1,59 @@
+//! A program that goes on allocating from the stacks it has shown costs no more memory: heaptally does not leak.
+#![cfg(not(heaptally_portable))]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use heaptally::{Config, Overhead, Symbolize, TallyAlloc};
+use heaptally_tests::{assert_conserved, resident_bytes, stacks};
+
+#[global_allocator]
+static ALLOC: TallyAlloc = TallyAlloc::system();
+
+const STACKS: usize = 1000;
+/// A million captures.
+const ROUNDS: usize = 1_000_000 / STACKS;
+/// Until every stack has the counters it stays with.
+const WARM_ROUNDS: usize = 20;
+const LEAF_BYTES: usize = 16;
+/// A few pages may be touched for the first time by anyone in the process: the harness, the heap's top, a deeper
+/// stack. One leaked byte for each capture would be more.
+const TOLERANCE_BYTES: u64 = 128 << 10;
+
+#[test]
+fn captures_of_known_stacks_take_no_memory() {
+    // Without symbols: their caches come and go, and would hide what is looked for.
+    heaptally::start(Config::new().symbolize(Symbolize::Off)).expect("installed");
+    // One call for both: the measured rounds have the stacks of the first ones, the test's own frame included.
+    let mut before = None;
+    for rounds in [WARM_ROUNDS, ROUNDS] {
+        let begun = Instant::now();
+        for _ in 0..rounds {
+            every_stack_once();
+        }
+        println!("{rounds} rounds in {:?}", begun.elapsed());
+        // The aggregator makes the second of two snapshots from buffers that it has.
+        assert_conserved("first");
+        let lasting = lasting(assert_conserved("second").overhead());
+        let resident_bytes = resident_bytes();
+        let Some((resident_before, lasting_before)) = before.replace((resident_bytes, lasting)) else { continue };
+        let grown = resident_bytes.saturating_sub(resident_before);
+        println!("{grown} bytes more are resident");
+        assert!(grown <= TOLERANCE_BYTES, "{grown} bytes more are resident");
+        assert_eq!(lasting, lasting_before);
+    }
+    let sites = assert_conserved("all").sites().to_vec();
+    let bytes = (LEAF_BYTES * (WARM_ROUNDS + ROUNDS)) as u64;
+    assert_eq!(sites.iter().filter(|site| site.counts().allocated_bytes == bytes).count(), STACKS);
+}
+
+fn every_stack_once() {
+    for number in 0..STACKS {
+        stacks::at(number, 3, &mut || drop(black_box(Box::new([0_u8; LEAF_BYTES]))));
+    }
+}
+
+/// What heaptally never gives back.
+fn lasting(overhead: &Overhead) -> [u64; 4] {
+    [overhead.stacks, overhead.arena_bytes, overhead.counter_page_bytes, overhead.ring_bytes]
+}
