@@ -1,61 +1,183 @@
 //! The seam behind which stacks are taken.
 //!
-//! Called in the hook by the thread whose stack it is. An engine fills `out` with instruction pointers, leaf first,
-//! starting with the first frame *outside* the hook; it must not allocate through the global allocator, lock or
-//! panic. Which engine that is, is decided here and nowhere else; today it is the portable one, which uses the
-//! platform's unwinder through the `backtrace` crate.
+//! Called in the hook by the thread whose stack it is, while it is busy. An engine must not allocate through the global
+//! allocator, lock or panic. Which engine takes a stack is decided here and nowhere else: the rules
+//! ([`crate::unwind`]), and the platform's unwinder for what they cannot say.
 
-use crate::ring::MAX_DEPTH;
+use crate::arena::Arena;
+use crate::capture_counts::CaptureCounts;
+use crate::mismatch;
+use crate::platform_unwinder::PlatformStack;
+use crate::process::Process;
+use crate::stack_hash::StackHash;
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::unwind::{FrameState, Outcome, ThreadUnwinder};
 
-/// What an engine found.
+/// Where the hook was entered: the registers in the allocator's method that the program called.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The instruction that was next when the registers were read.
+    pub pc: usize,
+    /// The stack pointer. Frames of the hook lie below it, or are this one.
+    pub sp: usize,
+    /// The frame pointer register, whatever the code uses it for.
+    pub fp: usize,
+}
+
+/// How captures are checked against the platform's unwinder.
+pub struct Verification {
+    /// Every which capture of a thread; 0 for none.
+    every: AtomicU32,
+    /// Whether a difference ends the process.
+    abort: AtomicBool,
+}
+
+/// What a thread captures into. Zeroed memory is a thread that has captured nothing.
+pub(crate) struct Capturer {
+    unwinder: ThreadUnwinder,
+    platform: PlatformStack,
+    /// Whether the last stack is in `platform`.
+    is_platforms: bool,
+    /// Captures since the last that was checked.
+    unverified: u32,
+}
+
+/// What a capture gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Captured {
-    /// Frames written, leaf first.
-    pub(crate) depth: usize,
+pub(crate) enum Captured {
+    /// The stack of the last capture.
+    Same,
+    /// Perhaps another one.
+    Stack,
+    /// None.
+    Nothing,
+}
+
+impl Verification {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self { every: AtomicU32::new(0), abort: AtomicBool::new(false) }
+    }
+
+    /// Checks every `every`-th capture of each thread, none for 0. A difference is counted, and ends the process if
+    /// `abort`.
+    pub fn set(&self, every: u32, abort: bool) {
+        self.abort.store(abort, Ordering::Relaxed);
+        self.every.store(every, Ordering::Relaxed);
+    }
+}
+
+impl Capturer {
+    /// Takes the stack of the calling thread, as it is outside the hook that was entered at `entry`.
+    ///
+    /// # Safety
+    ///
+    /// `entry` was read by the calling thread in a function that has not returned.
+    #[inline(always)]
+    pub(crate) unsafe fn capture(&mut self, entry: Entry, process: &Process, counts: &CaptureCounts) -> Captured {
+        let leaf = FrameState { pc: entry.pc as u64, sp: entry.sp as u64, fp: entry.fp as u64, exact: true };
+        let limit = process.max_depth.load(Ordering::Relaxed) as usize;
+        let arena: &Arena = &process.arena;
+        // SAFETY: the entry is that of the calling thread's hook, which has not returned.
+        let outcome = unsafe { process.unwinder.capture(&mut self.unwinder, leaf, limit, &process.hash_key, arena) };
+        counts.count(outcome);
+        let captured = match outcome {
+            Outcome::Whole => Captured::Same,
+            _ => self.settle(outcome, entry, limit, counts),
+        };
+        if process.verification.every.load(Ordering::Relaxed) != 0 {
+            return self.verify(captured, entry, limit, process, counts);
+        }
+        captured
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, outcome: Outcome, entry: Entry, limit: usize, counts: &CaptureCounts) -> Captured {
+        self.is_platforms = matches!(outcome, Outcome::Fallback(_));
+        match outcome {
+            Outcome::Whole | Outcome::Joined { .. } | Outcome::Fresh { .. } => {}
+            Outcome::Fallback(_) => self.platform.take(entry.sp, limit),
+            Outcome::Implausible => return Captured::Nothing,
+        }
+        if self.truncated() {
+            counts.count_truncated();
+        }
+        if self.depth() == 0 { Captured::Nothing } else { Captured::Stack }
+    }
+
+    #[cold]
+    fn verify(
+        &mut self,
+        captured: Captured,
+        entry: Entry,
+        limit: usize,
+        process: &Process,
+        counts: &CaptureCounts,
+    ) -> Captured {
+        self.unverified = self.unverified.wrapping_add(1);
+        if self.is_platforms
+            || captured == Captured::Nothing
+            || self.unverified < process.verification.every.load(Ordering::Relaxed)
+        {
+            return captured;
+        }
+        self.unverified = 0;
+        // Deep enough to compare what a truncated window keeps of the stack.
+        self.platform.take(entry.sp, limit);
+        let theirs = self.platform.leaf_first();
+        let trace = &self.unwinder.trace;
+        let ours = || trace.leaf_first().map(|ip| ip as usize & ADDRESS_MASK);
+        let same = ours().eq(theirs.iter().copied().take(trace.depth()))
+            && (trace.truncated() || theirs.len() == trace.depth());
+        counts.count_verified(same);
+        if same {
+            return captured;
+        }
+        if process.verification.abort.load(Ordering::Relaxed) {
+            mismatch::abort(ours(), theirs);
+        }
+        self.unwinder.trace.clear();
+        self.is_platforms = true;
+        Captured::Stack
+    }
+
+    /// Instruction pointers, leaf first; those of modules that may be unloaded with the module's generation in the
+    /// upper 16 bits.
+    pub(crate) fn leaf_first(&self) -> impl Iterator<Item = u64> + '_ {
+        let (trace, platform): (_, &[usize]) =
+            if self.is_platforms { (None, self.platform.leaf_first()) } else { (Some(&self.unwinder.trace), &[]) };
+        let traced = trace.into_iter().flat_map(|trace| trace.leaf_first());
+        traced.chain(platform.iter().map(|&ip| ip as u64))
+    }
+
+    /// Frames of the stack.
+    #[inline(always)]
+    pub(crate) fn depth(&self) -> usize {
+        if self.is_platforms { self.platform.leaf_first().len() } else { self.unwinder.trace.depth() }
+    }
+
     /// Whether the stack went on towards the root when the limit was reached.
-    pub(crate) truncated: bool,
+    #[inline(always)]
+    pub(crate) fn truncated(&self) -> bool {
+        if self.is_platforms { self.platform.truncated } else { self.unwinder.trace.truncated() }
+    }
+
+    /// What stands for the stack.
+    #[inline(always)]
+    pub(crate) fn hash(&self, process: &Process) -> StackHash {
+        if self.is_platforms {
+            let root = process.hash_key.root(self.platform.truncated);
+            return self.platform.leaf_first().iter().rev().fold(root, |hash, &ip| hash.push(ip));
+        }
+        self.unwinder.trace.hash(&process.hash_key)
+    }
+
+    /// What a new owner must not inherit.
+    pub(crate) fn reset(&mut self) {
+        self.unwinder.reset();
+        self.is_platforms = false;
+    }
 }
 
-/// Takes the stack of the calling thread, `limit` frames at most.
-///
-/// `hook_frame` is an address inside the stack frame of the hook's entry. Frames whose stack pointer at the call is
-/// not above it belong to the hook, however much the optimizer has inlined; they are left out.
-pub(crate) fn capture(hook_frame: usize, limit: usize, out: &mut [usize; MAX_DEPTH]) -> Captured {
-    let limit = limit.clamp(1, MAX_DEPTH);
-    let mut captured = Captured { depth: 0, truncated: false };
-    let mut inside_hook = true;
-    let visit = |frame: &backtrace::Frame| {
-        if inside_hook {
-            if frame.sp().addr() <= hook_frame {
-                return true;
-            }
-            inside_hook = false;
-        }
-        let ip = frame.ip().addr();
-        if ip == 0 {
-            return false;
-        }
-        if captured.depth == limit {
-            captured.truncated = true;
-            return false;
-        }
-        out[captured.depth] = ip;
-        captured.depth += 1;
-        true
-    };
-    // SAFETY: the crate's lock guards its symbol caches and, on other systems, dbghelp; unwinding with libgcc touches
-    // neither, as the crate documents for this function.
-    unsafe { backtrace::trace_unsynchronized(visit) };
-    captured
-}
-
-/// Whether a capture from here names `caller`, the address of a function that is on the stack. Warms up the unwinder.
-#[inline(never)]
-pub fn self_test(caller: usize) -> bool {
-    /// More than the code of a function that does nothing but call this one.
-    const CALLER_BYTES: usize = 1024;
-    let mut out = [0; MAX_DEPTH];
-    let here = (&raw const out).addr();
-    let captured = capture(here, MAX_DEPTH, &mut out);
-    out[..captured.depth].iter().any(|ip| (caller..caller + CALLER_BYTES).contains(ip))
-}
+/// The address in an instruction pointer that carries a generation.
+const ADDRESS_MASK: usize = (1 << 48) - 1;

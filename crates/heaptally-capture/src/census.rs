@@ -10,6 +10,7 @@
 //! pages and the highest id anew, finds that allocation: no row is negative. A thread counts in its totals before it
 //! counts in a row, so [`totals`], called last, is never below the sum of the rows.
 
+use crate::capture_counts::CaptureCounts;
 use crate::process::PROCESS;
 use crate::ring::Record;
 use crate::stack_id::StackId;
@@ -54,6 +55,11 @@ pub fn drain(mut store: impl FnMut(Record<'_>)) {
     for state in PROCESS.registry.iter() {
         state.ring.drain(&PROCESS.segments, &PROCESS.arena, &mut store);
     }
+}
+
+/// How each thread's stacks were taken.
+pub fn captures() -> impl Iterator<Item = &'static CaptureCounts> {
+    PROCESS.registry.iter().map(|state| &state.captures)
 }
 
 /// Whether some thread was between its totals and its row at this instant. Then equal totals do not mean a quiet

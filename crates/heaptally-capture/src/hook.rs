@@ -7,12 +7,13 @@
 //! Counts go to the totals first and to the stack's line then, so that row sums read before the totals never exceed
 //! them. A thread without a state, or a signal handler that interrupted this very code, counts on the shared lines.
 
-use crate::capture::capture;
+use crate::capture::{Captured, Capturer, Entry};
 use crate::counter::Line;
 use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
 use crate::process::PROCESS;
+use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
 use crate::sys;
@@ -69,20 +70,21 @@ pub unsafe fn freed_off(head: &Head, address: *mut u8, size: usize) -> bool {
 
 /// Counts an allocation, charges it to its stack, and tags the block.
 ///
-/// `hook_frame` is an address in the stack frame of the allocator's entry.
-///
 /// # Safety
 ///
-/// `block` is freshly allocated and the caller's; `thread` is the calling thread.
-pub unsafe fn allocated(thread: Thread, block: Block, hook_frame: usize) {
+/// `block` is freshly allocated and the caller's; `thread` is the calling thread; `entry` was read in a function that
+/// has not returned.
+#[inline]
+pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     let mode = PROCESS.mode.get();
     let id = match thread {
         Thread::Own(state) if state.head.is_off() => {
             state.head.totals.count_allocated(block.size);
             StackId::BEFORE_START
         }
-        Thread::Own(state) => match state.enter(hook_frame) {
-            Some(busy) => allocated_tracked(state, busy, mode, block.size, hook_frame),
+        Thread::Own(state) => match state.enter(entry.sp) {
+            // SAFETY: the caller's.
+            Some(busy) => unsafe { allocated_tracked(state, busy, mode, block.size, entry) },
             None => allocated_shared(StackId::NO_STACK, mode, block.size, Some(&PROCESS.losses.nested)),
         },
         Thread::Stateless => allocated_shared(StackId::NO_STACK, mode, block.size, None),
@@ -142,18 +144,23 @@ pub fn is_abandoned(state: &ThreadState, hook_frame: usize) -> bool {
     busy != 0 && hook_frame > busy && !sys::on_alternate_stack()
 }
 
-fn allocated_tracked(
+/// # Safety
+///
+/// As for [`allocated`].
+#[inline]
+unsafe fn allocated_tracked(
     state: &'static ThreadState,
     mut busy: Busy<'_>,
     mode: Mode,
     size: usize,
-    hook_frame: usize,
+    entry: Entry,
 ) -> StackId {
     state.ensure_tracking(&busy);
     let id = match mode {
         Mode::Paused => StackId::PAUSED,
         _ if state.is_internal() => StackId::INTERNAL,
-        _ => stack_of_caller(state, &mut busy, hook_frame),
+        // SAFETY: the caller's.
+        _ => unsafe { stack_of_caller(state, &mut busy, entry) },
     };
     state.head.totals.count_allocated(size);
     match state.private.line(id) {
@@ -169,48 +176,65 @@ fn allocated_tracked(
     id
 }
 
-fn stack_of_caller(state: &ThreadState, busy: &mut Busy<'_>, hook_frame: usize) -> StackId {
+/// # Safety
+///
+/// As for [`allocated`].
+#[inline]
+unsafe fn stack_of_caller(state: &ThreadState, busy: &mut Busy<'_>, entry: Entry) -> StackId {
     let scratch = busy.scratch();
-    let captured = capture(hook_frame, PROCESS.max_depth.load(Ordering::Relaxed) as usize, &mut scratch.frames);
-    let leaf_first = &scratch.frames[..captured.depth];
-    if leaf_first.is_empty() {
+    // SAFETY: the caller's.
+    let captured = unsafe { scratch.capturer.capture(entry, &PROCESS, &state.captures) };
+    if captured == Captured::Same && scratch.last != StackId::BEFORE_START {
+        return scratch.last;
+    }
+    if captured == Captured::Nothing {
         Losses::count(&PROCESS.losses.capture_failed);
+        scratch.last = StackId::BEFORE_START;
         return StackId::NO_STACK;
     }
-    let root = PROCESS.hash_key.root(captured.truncated);
-    let hash = leaf_first.iter().rev().fold(root, |hash, &ip| hash.push(ip));
-    if let Some(id) = scratch.cache.find(hash) {
-        return id;
-    }
-    let id = match PROCESS.stacks.find(hash) {
+    let hash = scratch.capturer.hash(&PROCESS);
+    let id = match scratch.cache.find(hash) {
         Some(id) => id,
-        None => {
-            let ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed);
-            let room = state.ring.reserve(leaf_first.len(), ring_limit_bytes, &PROCESS.segments, &PROCESS.arena);
-            let Ok(room) = room else {
-                Losses::count(&PROCESS.losses.ring_full);
-                PROCESS.doorbell.ring();
-                return StackId::OVERFLOW;
-            };
-            let prepare = |id| PROCESS.shared.prepare(id, &PROCESS.arena);
-            let Some(id) = PROCESS.stacks.issue(hash, &PROCESS.arena, prepare) else {
-                Losses::count(&PROCESS.losses.stacks_full);
-                return StackId::OVERFLOW;
-            };
-            if captured.truncated {
-                Losses::count(&PROCESS.losses.truncated_stacks);
+        None => match PROCESS.stacks.find(hash).or_else(|| record(state, &scratch.capturer, hash)) {
+            Some(id) => {
+                scratch.cache.keep(hash, id);
+                id
             }
-            let past_half = room.past_half;
-            // The record first, the entry then: every id that anybody can find has its record.
-            room.fill(id, captured.truncated, leaf_first);
-            if past_half {
-                PROCESS.doorbell.ring();
+            None => {
+                scratch.last = StackId::BEFORE_START;
+                return StackId::OVERFLOW;
             }
-            PROCESS.stacks.insert(hash, id, &PROCESS.arena)
-        }
+        },
     };
-    scratch.cache.keep(hash, id);
+    scratch.last = id;
     id
+}
+
+/// The id of a stack that the process has not met; `None`, and counted, when there is no room for it.
+#[cold]
+fn record(state: &ThreadState, capturer: &Capturer, hash: StackHash) -> Option<StackId> {
+    let ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed);
+    let room = state.ring.reserve(capturer.depth(), ring_limit_bytes, &PROCESS.segments, &PROCESS.arena);
+    let Ok(room) = room else {
+        Losses::count(&PROCESS.losses.ring_full);
+        PROCESS.doorbell.ring();
+        return None;
+    };
+    let prepare = |id| PROCESS.shared.prepare(id, &PROCESS.arena);
+    let Some(id) = PROCESS.stacks.issue(hash, &PROCESS.arena, prepare) else {
+        Losses::count(&PROCESS.losses.stacks_full);
+        return None;
+    };
+    if capturer.truncated() {
+        Losses::count(&PROCESS.losses.truncated_stacks);
+    }
+    let past_half = room.past_half;
+    // The record first, the entry then: every id that anybody can find has its record.
+    room.fill(id, capturer.truncated(), capturer.leaf_first());
+    if past_half {
+        PROCESS.doorbell.ring();
+    }
+    Some(PROCESS.stacks.insert(hash, id, &PROCESS.arena))
 }
 
 #[cold]

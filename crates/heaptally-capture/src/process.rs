@@ -5,6 +5,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::arena::Arena;
+use crate::capture::Verification;
 use crate::counter::Line;
 use crate::doorbell::Doorbell;
 use crate::losses::Losses;
@@ -16,6 +17,7 @@ use crate::shared_lines::SharedLines;
 use crate::stack_hash::HashKey;
 use crate::stack_table::StackTable;
 use crate::sync::{AtomicU32, AtomicUsize};
+use crate::unwind::Unwinder;
 
 /// See the module's head.
 pub struct Process {
@@ -28,6 +30,10 @@ pub struct Process {
     pub ring_limit_bytes: AtomicUsize,
     /// Key of the stack hashes.
     pub hash_key: HashKey,
+    /// How stacks are taken.
+    pub unwinder: CachePadded<Unwinder>,
+    /// How that is checked.
+    pub verification: Verification,
     /// Memory of everything below.
     pub arena: CachePadded<Arena>,
     /// Thread states.
@@ -56,6 +62,8 @@ pub static PROCESS: Process = Process {
     max_depth: AtomicU32::new(MAX_DEPTH as u32),
     ring_limit_bytes: AtomicUsize::new(0),
     hash_key: HashKey::new(),
+    unwinder: CachePadded::new(Unwinder::new()),
+    verification: Verification::new(),
     arena: CachePadded::new(Arena::new()),
     registry: Registry::new(),
     stacks: CachePadded::new(StackTable::new()),

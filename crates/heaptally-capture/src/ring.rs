@@ -137,7 +137,8 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Instruction pointers, leaf first.
+    /// Instruction pointers, leaf first; those of modules that may be unloaded with the module's generation in the
+    /// upper 16 bits.
     pub fn ips(&self) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
         // Relaxed: ordered by `written`, which the consumer has read with Acquire.
         self.words.iter().map(|word| word.load(Ordering::Relaxed))
@@ -154,14 +155,13 @@ pub(crate) struct Room {
 
 impl Room {
     /// Writes the record of a stack of the depth that was reserved, and publishes it.
-    pub(crate) fn fill(self, id: StackId, truncated: bool, leaf_first: &[usize]) {
-        debug_assert!(leaf_first.len() == self.depth);
+    pub(crate) fn fill(self, id: StackId, truncated: bool, leaf_first: impl Iterator<Item = u64>) {
         let start = self.segment.written.load(Ordering::Relaxed) as usize;
         let end = start + 1 + self.depth;
         let header = (self.depth as u64) << 32 | u64::from(truncated) << 24 | id.index() as u64;
         self.segment.words[start].store(header, Ordering::Relaxed);
-        for (word, &ip) in self.segment.words[start + 1..end].iter().zip(leaf_first) {
-            word.store(ip as u64, Ordering::Relaxed);
+        for (word, ip) in self.segment.words[start + 1..end].iter().zip(leaf_first) {
+            word.store(ip, Ordering::Relaxed);
         }
         // Release: pairs with the Acquire in `drain_segment`.
         self.segment.written.store(end as u32, Ordering::Release);
@@ -278,7 +278,7 @@ mod tests {
     ) -> Result<bool, RingFull> {
         let room = ring.reserve(ips.len(), BUDGET_BYTES, pool, arena)?;
         let past_half = room.past_half;
-        room.fill(StackId::new(id as u32), truncated, ips);
+        room.fill(StackId::new(id as u32), truncated, ips.iter().map(|&ip| ip as u64));
         Ok(past_half)
     }
 

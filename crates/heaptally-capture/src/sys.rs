@@ -9,10 +9,10 @@ use core::ptr::NonNull;
 use crate::sync::{AtomicU32, Ordering};
 
 /// Restores the calling thread's `errno` when dropped.
-struct ErrnoGuard(c_int);
+pub(crate) struct ErrnoGuard(c_int);
 
 impl ErrnoGuard {
-    fn save() -> Self {
+    pub(crate) fn save() -> Self {
         // SAFETY: __errno_location always returns this thread's valid errno slot.
         Self(unsafe { *libc::__errno_location() })
     }

@@ -14,11 +14,14 @@
 use core::cell::UnsafeCell;
 
 use crate::arena::Zeroed;
+use crate::capture::Capturer;
+use crate::capture_counts::CaptureCounts;
 use crate::counter::Line;
 use crate::head::Head;
 use crate::private_lines::PrivateLines;
-use crate::ring::{MAX_DEPTH, Ring};
+use crate::ring::Ring;
 use crate::stack_cache::StackCache;
+use crate::stack_id::StackId;
 use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// Where a thread stands in the change from "before start" to tracking.
@@ -53,20 +56,22 @@ pub struct ThreadState {
     phase: AtomicU8,
     pub(crate) ring: Ring,
     pub(crate) private: PrivateLines,
+    pub(crate) captures: CaptureCounts,
     scratch: UnsafeCell<Scratch>,
 }
 
 /// What only the owner touches, and only while it holds [`Busy`].
 pub(crate) struct Scratch {
     pub(crate) cache: StackCache,
-    pub(crate) frames: [usize; MAX_DEPTH],
+    pub(crate) capturer: Capturer,
+    /// What the stack of the last capture is counted under; `BEFORE_START`, the zero, when it found no place.
+    pub(crate) last: StackId,
 }
 
 // SAFETY: all fields but `scratch` are atomics; `scratch` is reached through `Busy` alone, of which the owner has at
 // most one at a time.
 unsafe impl Sync for ThreadState {}
-// SAFETY: zero is a fresh state: nothing counted, nobody's, no ring, an empty cache, frames that are written before
-// they are read.
+// SAFETY: zero is a fresh state: nothing counted, nobody's, no ring, an empty cache, an empty trace.
 unsafe impl Zeroed for ThreadState {}
 
 impl ThreadState {
@@ -120,6 +125,11 @@ impl ThreadState {
     pub(crate) fn reset_for_new_owner(&self) {
         self.busy.store(0, Ordering::Relaxed);
         self.internal.store(0, Ordering::Relaxed);
+        // SAFETY: nobody else has the state: its last owner is gone, and the free list, or its creation, orders what
+        // that one did before this.
+        let scratch = unsafe { &mut *self.scratch.get() };
+        scratch.capturer.reset();
+        scratch.last = StackId::BEFORE_START;
     }
 
     /// Notes that the owner has seen tracking on: what it counted so far was before the start.

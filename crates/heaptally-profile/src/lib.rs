@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod captures;
 mod check;
 mod chunked;
 mod counts;
@@ -51,6 +52,7 @@ mod units;
 #[cfg(test)]
 mod fixtures;
 
+pub use captures::Captures;
 pub use check::{Counter, Violation};
 pub use chunked::{Chunked, ChunkedBuilder};
 pub use counts::Counts;

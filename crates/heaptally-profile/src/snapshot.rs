@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::captures::Captures;
 use crate::check::{self, Violation};
 use crate::counts::Counts;
 use crate::diff::Diff;
@@ -45,6 +46,8 @@ pub struct SnapshotParts {
     pub losses: Losses,
     /// What heaptally itself costs.
     pub overhead: Overhead,
+    /// See [`Snapshot::captures`].
+    pub captures: Captures,
     /// What was found at the addresses looked up so far.
     pub symbols: SymbolQuality,
     /// Resident bytes of the process, where the system tells.
@@ -149,6 +152,11 @@ impl Snapshot {
     /// What heaptally itself costs.
     pub fn overhead(&self) -> &Overhead {
         &self.parts.overhead
+    }
+
+    /// How stacks were taken, since the process began.
+    pub fn captures(&self) -> &Captures {
+        &self.parts.captures
     }
 
     /// How good the program's symbols are.

@@ -1,5 +1,7 @@
 //! What `start` is told.
 
+use std::num::NonZeroU32;
+
 use crate::StartError;
 use crate::module_name::normalize;
 
@@ -21,6 +23,8 @@ pub struct Config {
     pub(crate) max_stacks: u32,
     pub(crate) ring_bytes: usize,
     pub(crate) counter_bytes: usize,
+    pub(crate) trace_reuse: TraceReuse,
+    pub(crate) verify: Option<(NonZeroU32, OnMismatch)>,
 }
 
 impl Config {
@@ -36,6 +40,8 @@ impl Config {
             max_stacks: 1 << 20,
             ring_bytes: 4 << 20,
             counter_bytes: 256 << 20,
+            trace_reuse: TraceReuse::On,
+            verify: None,
         }
     }
 
@@ -88,6 +94,23 @@ impl Config {
         self
     }
 
+    /// Whether a capture starts from what is left of the thread's previous one. To measure what that is worth, and to
+    /// look for a fault in it; stacks are the same either way.
+    #[must_use]
+    pub fn trace_reuse(mut self, reuse: TraceReuse) -> Self {
+        self.trace_reuse = reuse;
+        self
+    }
+
+    /// Compares every `every`-th capture of each thread, frame by frame, with the platform's unwinder, which takes
+    /// microseconds. Both numbers are in [`Captures`](crate::Captures). Not for stacks that were cut at the limit of
+    /// frames, of which only the part that was kept is compared.
+    #[must_use]
+    pub fn verify_captures(mut self, every: NonZeroU32, on_mismatch: OnMismatch) -> Self {
+        self.verify = Some((every, on_mismatch));
+        self
+    }
+
     /// Everything that can be wrong with a configuration.
     pub(crate) fn check(&self) -> Result<(), StartError> {
         self.modules.iter().try_for_each(|name| normalize(name).map(drop))?;
@@ -107,6 +130,25 @@ pub enum Symbolize {
     Full,
     /// Addresses, loaded files and their build ids only, to be symbolized elsewhere.
     Off,
+}
+
+/// Whether captures reuse the thread's previous one; see [`Config::trace_reuse`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TraceReuse {
+    /// Only what has changed is unwound.
+    #[default]
+    On,
+    /// Every frame is unwound every time.
+    Off,
+}
+
+/// What happens when a capture differs from the platform's unwinder; see [`Config::verify_captures`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnMismatch {
+    /// It is counted, and the platform's stack is used.
+    Count,
+    /// Both stacks are written to standard error, and the process is aborted: for tests.
+    Abort,
 }
 
 impl Default for Config {

@@ -36,11 +36,11 @@ mod symbol_table;
 mod tally;
 
 pub use allocator::TallyAlloc;
-pub use config::{Config, Symbolize};
+pub use config::{Config, OnMismatch, Symbolize, TraceReuse};
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
-    Counter, Counts, Diff, DiffRow, Frame, Line, Location, Losses, Mapping, ModuleUse, Overhead, Rank, Row, Site,
-    SiteKind, Snapshot, SymbolQuality, SymbolVerdict, Totals, UnknownFrees, Violation,
+    Captures, Counter, Counts, Diff, DiffRow, Frame, Line, Location, Losses, Mapping, ModuleUse, Overhead, Rank, Row,
+    Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, Totals, UnknownFrees, Violation,
 };
 pub use module_name::ModuleError;
 pub use start_error::StartError;

@@ -109,6 +109,7 @@ impl Collector {
             sites,
             losses: own_cost::losses(self.reading.rows[StackId::UNKNOWN_FREES.index()]),
             overhead,
+            captures: own_cost::captures(),
             symbols: self.symbolizer.quality(),
             resident_bytes: own_cost::resident_bytes(),
             modules,

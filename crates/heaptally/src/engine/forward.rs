@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ptr;
 
 use heaptally_capture::hook::{self, Block};
-use heaptally_capture::tag;
+use heaptally_capture::{Entry, tag};
 
 use super::thread;
 use crate::TallyAlloc;
@@ -76,11 +76,11 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
         // SAFETY: the block was allocated with `inner`; the new size is not zero and valid for the alignment.
         let new_address = tag::launder(unsafe { self.inner.realloc(old.address, inner, new_inner.size()) });
         if !new_address.is_null() {
-            let frame = stack_pointer();
-            let thread = thread::current(frame);
-            hook::freed(thread, old, origin, frame);
-            // SAFETY: a fresh block with room for a tag.
-            unsafe { hook::allocated(thread, Block { address: new_address, size: new_size }, frame) };
+            let entry = entry();
+            let thread = thread::current(entry.sp);
+            hook::freed(thread, old, origin, entry.sp);
+            // SAFETY: a fresh block with room for a tag, and the entry of this method.
+            unsafe { hook::allocated(thread, Block { address: new_address, size: new_size }, entry) };
         }
         tag::launder(new_address)
     }
@@ -119,10 +119,10 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     #[inline(never)]
     unsafe fn dealloc_slow(&self, address: *mut u8, layout: Layout) {
         let block = Block { address, size: layout.size() };
-        let frame = stack_pointer();
+        let sp = entry().sp;
         // SAFETY: the block is the caller's.
         let origin = unsafe { hook::origin(block) };
-        hook::freed(thread::current(frame), block, origin, frame);
+        hook::freed(thread::current(sp), block, origin, sp);
         // SAFETY: the block was allocated with this layout.
         unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
     }
@@ -145,28 +145,38 @@ unsafe fn count_allocated(address: *mut u8, size: usize) -> *mut u8 {
         unsafe { hook::allocated_off(head, address, size) };
         return tag::launder(address);
     }
-    // SAFETY: the caller's. The launder afterwards keeps the calling method's frame on the stack: see
-    // `stack_pointer`.
-    tag::launder(unsafe { count_allocated_slow(address, size, stack_pointer()) })
+    // SAFETY: the caller's, and the entry of the calling method, in which this is inlined. The launder afterwards
+    // keeps that method's frame on the stack: see `entry`.
+    tag::launder(unsafe { count_allocated_slow(address, size, entry()) })
 }
 
 /// # Safety
 ///
 /// As for [`hook::allocated`].
 #[inline(never)]
-unsafe fn count_allocated_slow(address: *mut u8, size: usize, frame: usize) -> *mut u8 {
+unsafe fn count_allocated_slow(address: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     // SAFETY: the caller's.
-    unsafe { hook::allocated(thread::current(frame), Block { address, size }, frame) };
+    unsafe { hook::allocated(thread::current(entry.sp), Block { address, size }, entry) };
     address
 }
 
-/// The stack pointer inside the calling method. Every frame of the hook that is further in lies below it, every frame
-/// of the program above: the methods do something after each call made from here, so none of the calls replaces their
-/// frame.
+/// The registers of the calling method, at an instruction in it. Every frame of the hook that is further in lies below
+/// its stack pointer, every frame of the program above: the methods do something after each call made from here, so
+/// none of the calls replaces their frame. The unwind tables of a Rust function hold at every instruction of it.
 #[inline(always)]
-fn stack_pointer() -> usize {
-    let frame: usize;
-    // SAFETY: copies a register.
-    unsafe { std::arch::asm!("mov {}, rsp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
-    frame
+fn entry() -> Entry {
+    let (pc, sp, fp): (usize, usize, usize);
+    // SAFETY: copies registers.
+    unsafe {
+        std::arch::asm!(
+            "lea {pc}, [rip]",
+            "mov {sp}, rsp",
+            "mov {fp}, rbp",
+            pc = out(reg) pc,
+            sp = out(reg) sp,
+            fp = out(reg) fp,
+            options(nomem, nostack, preserves_flags),
+        )
+    };
+    Entry { pc, sp, fp }
 }

@@ -27,7 +27,7 @@ use heaptally_capture::hook::Thread;
 use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, StackId};
 use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
-use crate::{Config, ModuleError, StartError, SymbolTable};
+use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
 use aggregator::Aggregator;
 use module_filter::ModuleFilter;
 
@@ -54,6 +54,11 @@ fn launch(config: Config) -> Result<(), StartError> {
     let filter = ModuleFilter::new(&config.modules)?;
     if !installed::capture_works() {
         return Err(StartError::Capture);
+    }
+    PROCESS.unwinder.prepare();
+    PROCESS.unwinder.set_reuse(config.trace_reuse == TraceReuse::On);
+    if let Some((every, on_mismatch)) = config.verify {
+        PROCESS.verification.set(every.get(), on_mismatch == OnMismatch::Abort);
     }
     PROCESS.hash_key.randomize();
     PROCESS.max_depth.store(config.max_depth as u32, Ordering::Relaxed);
@@ -165,6 +170,7 @@ fn totals_only(kind: SiteKind, notes: Vec<String>) -> Snapshot {
         sites,
         losses: own_cost::losses(unknown_frees),
         overhead: own_cost::overhead(Counts::ZERO, totals),
+        captures: own_cost::captures(),
         resident_bytes: own_cost::resident_bytes(),
         notes,
         ..SnapshotParts::default()

@@ -5,10 +5,12 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heaptally_capture::{PROCESS, Registry, tag};
-use heaptally_profile::{Counts, Losses, Overhead, Totals, UnknownFrees};
+use heaptally_capture::{PROCESS, Registry, UNWOUND_RANGES, census, tag};
+use heaptally_profile::{Captures, Counts, Losses, Overhead, Totals, UnknownFrees};
 
 use super::collector::stacks_in_use;
+
+const _: () = assert!(Captures::UNWOUND_RANGES.len() == UNWOUND_RANGES);
 
 pub(crate) fn losses(unknown_frees: Counts) -> Losses {
     let counters = &PROCESS.losses;
@@ -48,6 +50,31 @@ pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
     overhead.ring_bytes = PROCESS.segments.bytes() as u64;
     overhead.ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed) as u64;
     overhead
+}
+
+/// How stacks were taken so far, by all threads.
+pub(crate) fn captures() -> Captures {
+    let mut captures = Captures::default();
+    for counts in census::captures() {
+        for (sum, counter) in captures.by_unwound.iter_mut().zip(&counts.by_unwound) {
+            *sum += counter.get();
+        }
+        captures.fresh += counts.fresh.get();
+        captures.truncated += counts.truncated.get();
+        let [unavailable, complex_frame, registered_code, too_many_modules] = &counts.fallbacks;
+        captures.unavailable += unavailable.get();
+        captures.complex_frame += complex_frame.get();
+        captures.registered_code += registered_code.get();
+        captures.too_many_modules += too_many_modules.get();
+        captures.implausible += counts.implausible.get();
+        captures.verified += counts.verified.get();
+        captures.mismatched += counts.mismatched.get();
+    }
+    let [reused, unwound @ ..] = captures.by_unwound;
+    captures.reused = reused;
+    // Threads go on capturing while this adds up; a fresh capture may be read and not its number of frames.
+    captures.joined = unwound.iter().sum::<u64>().saturating_sub(captures.fresh);
+    captures
 }
 
 /// Bytes of the process that are in memory, as the kernel counts them.

@@ -1,0 +1,392 @@
+//! The fast engine: compact unwind rules, and reuse of the thread's previous trace.
+//!
+//! Called in the hook by the thread whose stack it is, while it is busy. In steady state it reads words of the stack
+//! and of its own tables: no lock, no system call, no allocation. A call site that the process meets for the first
+//! time has its rule compiled from `.eh_frame`; a thread's first capture asks for the bounds of its stack.
+//!
+//! *Never a wrong stack*: whatever the rules cannot say exactly is left to the platform's unwinder
+//! ([`Fallback`]), and where not even that can be trusted there is no stack at all. How it works, and why it is right, is
+//! in `docs/capture.md`.
+
+mod bytes;
+mod cfi;
+mod eh_frame;
+mod modules;
+mod rule;
+mod rule_table;
+mod stack_bounds;
+mod stack_words;
+mod trace;
+
+use core::ffi::c_void;
+
+use crate::arena::Arena;
+use crate::stack_hash::HashKey;
+use crate::sync::{AtomicBool, Ordering};
+
+use eh_frame::Lookup;
+use modules::Location;
+use rule::{Kind, Step};
+use rule_table::{RuleKey, RuleTable};
+use stack_bounds::StackBounds;
+use trace::{MAX_FRAMES, Reusable, Trace, Unwound};
+
+pub use modules::Modules;
+pub(crate) use rule::{FrameState, Rule};
+
+/// What all threads share.
+pub struct Unwinder {
+    rules: RuleTable,
+    /// Loaded code.
+    pub modules: Modules,
+    reuse: AtomicBool,
+}
+
+/// What one thread keeps. Zeroed memory is a thread that has captured nothing.
+pub(crate) struct ThreadUnwinder {
+    pub(crate) trace: Trace,
+    bounds: StackBounds,
+    bounds_known: bool,
+}
+
+/// What a capture found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The stack of the last capture, all of it.
+    Whole,
+    /// `unwound` frames had to be unwound, the hook's own among them.
+    Joined { unwound: usize },
+    /// Every frame had to be unwound.
+    Fresh { unwound: usize },
+    /// The rules do not say: the platform's unwinder must be asked for the whole stack.
+    Fallback(Fallback),
+    /// What the rules say cannot be: no unwinder can be trusted with this stack.
+    Implausible,
+}
+
+/// One past the highest address that code of a program can have.
+pub(crate) const USER_ADDRESSES: u64 = 1 << 47;
+
+/// Why the platform's unwinder was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Fallback {
+    /// `_dl_find_object` is not there.
+    Unavailable = 0,
+    /// A frame whose caller depends on other registers, or whose tables are in a form that is not read here.
+    ComplexFrame = 1,
+    /// Code that was registered with the unwinder at run time.
+    RegisteredCode = 2,
+    /// More modules were loaded and unloaded than can be numbered.
+    TooManyModules = 3,
+}
+
+impl Fallback {
+    pub(crate) const COUNT: usize = 4;
+}
+
+/// Where a walk ended before its root.
+enum Stop {
+    Fallback(Fallback),
+    Implausible,
+}
+
+/// How a walk ended.
+enum End {
+    /// It met the trace at this frame.
+    Joined(usize),
+    Root,
+    /// It has as many frames as are kept, and the stack goes on.
+    Cut,
+}
+
+unsafe extern "C" {
+    /// libgcc's; finds code that was registered at run time, too. Takes a lock if there is any.
+    fn _Unwind_Find_FDE(pc: *const c_void, bases: *mut [usize; 3]) -> *const c_void;
+}
+
+impl Unwinder {
+    pub(crate) const fn new() -> Self {
+        Self { rules: RuleTable::new(), modules: Modules::new(), reuse: AtomicBool::new(true) }
+    }
+
+    /// Looks at what the process is made of. Called by `start`, before the first capture; takes the loader's lock.
+    pub fn prepare(&self) {
+        self.modules.detect();
+    }
+
+    /// Whether traces are reused; true unless somebody wants to see what it is worth, or to prove it.
+    pub fn set_reuse(&self, reuse: bool) {
+        self.reuse.store(reuse, Ordering::Relaxed);
+    }
+
+    /// Rules compiled so far.
+    pub fn rules(&self) -> u32 {
+        self.rules.len()
+    }
+
+    /// Takes the stack of the calling thread into `thread.trace`, `limit` frames at most, from 1 to
+    /// [`crate::MAX_DEPTH`].
+    ///
+    /// `leaf` is the state of the hook's entry, a frame of which the stack is not to have.
+    ///
+    /// # Safety
+    ///
+    /// `leaf` is the calling thread's state in a function that has not returned, and `thread` its own.
+    #[inline(always)]
+    pub(crate) unsafe fn capture(
+        &self,
+        thread: &mut ThreadUnwinder,
+        leaf: FrameState,
+        limit: usize,
+        key: &HashKey,
+        arena: &Arena,
+    ) -> Outcome {
+        if !thread.trace.rests_on_loader() {
+            let reusable = thread.trace.reusable(&leaf, thread.bounds);
+            if let Reusable::Whole = reusable
+                && self.reuse.load(Ordering::Relaxed)
+            {
+                return Outcome::Whole;
+            }
+            // SAFETY: the caller's.
+            return unsafe { self.unwind(thread, leaf, reusable, limit, key, arena) };
+        }
+        // SAFETY: the caller's.
+        unsafe { self.capture_through_volatile_code(thread, leaf, limit, key, arena) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Unwinder::capture`].
+    #[cold]
+    unsafe fn capture_through_volatile_code(
+        &self,
+        thread: &mut ThreadUnwinder,
+        leaf: FrameState,
+        limit: usize,
+        key: &HashKey,
+        arena: &Arena,
+    ) -> Outcome {
+        let trace = &thread.trace;
+        // C3, for the steps whose rules may have gone.
+        let outside = trace.outside_root();
+        if !trace.modules().iter().all(|module| self.modules.is_loaded(module.generation))
+            || outside != 0 && !matches!(self.locate_outside(outside, arena), Ok(true))
+        {
+            thread.trace.clear();
+        }
+        let reusable = thread.trace.reusable(&leaf, thread.bounds);
+        if let Reusable::Whole = reusable
+            && self.reuse.load(Ordering::Relaxed)
+        {
+            return Outcome::Whole;
+        }
+        // SAFETY: the caller's.
+        unsafe { self.unwind(thread, leaf, reusable, limit, key, arena) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Unwinder::capture`].
+    #[inline(never)]
+    unsafe fn unwind(
+        &self,
+        thread: &mut ThreadUnwinder,
+        leaf: FrameState,
+        reusable: Reusable,
+        limit: usize,
+        key: &HashKey,
+        arena: &Arena,
+    ) -> Outcome {
+        if !thread.bounds_known {
+            if !self.modules.is_usable() {
+                return Outcome::Fallback(Fallback::Unavailable);
+            }
+            thread.bounds = StackBounds::of_this_thread();
+            thread.bounds_known = true;
+        }
+        let limit = limit.clamp(1, MAX_FRAMES - 1);
+        let reusable = if self.reuse.load(Ordering::Relaxed) { reusable } else { Reusable::Checked(0) };
+        // SAFETY: the caller's.
+        let mut walked = unsafe { self.walk(thread, leaf, reusable, limit, arena) };
+        if let Ok((End::Joined(index), count)) = walked
+            && index + count > limit
+        {
+            // The window is full. What is kept is decided from the leaf, so the walk goes on to where it is cut.
+            // SAFETY: the caller's.
+            walked = unsafe { self.walk(thread, leaf, Reusable::Checked(0), limit, arena) };
+        }
+        let (bounds, trace) = (thread.bounds, &mut thread.trace);
+        match walked {
+            Ok((End::Joined(index), unwound)) => {
+                trace.replace(Some(index), unwound, trace.truncated(), bounds, key);
+                Outcome::Joined { unwound }
+            }
+            Ok((End::Root, unwound)) => {
+                trace.replace(None, unwound, false, bounds, key);
+                Outcome::Fresh { unwound }
+            }
+            Ok((End::Cut, unwound)) => {
+                // Half the window, so that the next deeper call does not cut again.
+                trace.replace(None, 1 + limit.div_ceil(2), true, bounds, key);
+                Outcome::Fresh { unwound }
+            }
+            Err(stop) => {
+                trace.clear();
+                match stop {
+                    Stop::Fallback(why) => Outcome::Fallback(why),
+                    Stop::Implausible => Outcome::Implausible,
+                }
+            }
+        }
+    }
+
+    /// Unwinds from the leaf into `trace.unwound` until the trace is met, the root, or the limit. The number is that of
+    /// unwound frames; the state behind them is where the walk ended.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Unwinder::capture`].
+    #[inline(always)]
+    unsafe fn walk(
+        &self,
+        thread: &mut ThreadUnwinder,
+        leaf: FrameState,
+        mut reusable: Reusable,
+        limit: usize,
+        arena: &Arena,
+    ) -> Result<(End, usize), Stop> {
+        let (bounds, trace) = (thread.bounds, &mut thread.trace);
+        let mut state = leaf;
+        let mut count = 0;
+        let mut outside_root = 0;
+        // Where the stack that is being walked ends, if that is known.
+        let mut high = if bounds.contains(state.sp) { bounds.high } else { u64::MAX };
+        let end = loop {
+            trace.unwound[count].state = state;
+            if let Some(index) = trace.join(&state, &mut reusable) {
+                return Ok((End::Joined(index), count));
+            }
+            // The hook's own frame does not count.
+            if count > limit {
+                break End::Cut;
+            }
+            let (rule, generation) = match self.rules.find(RuleKey::new(state.pc, state.exact, 0)) {
+                Some(rule) => (rule, 0),
+                None => match self.rule_of(&state, trace, arena)? {
+                    Known::Rule(rule, generation) => (rule, generation),
+                    Known::Outside => {
+                        outside_root = state.pc;
+                        (Rule::END, 0)
+                    }
+                },
+            };
+            let step = if rule.is_plain() {
+                // SAFETY: the walk's own states, and the rule of the pc.
+                let Some(step) = (unsafe { rule.step_below(&state, high) }) else { return Err(Stop::Implausible) };
+                step
+            } else {
+                match rule.kind() {
+                    Kind::End => {
+                        let slots = Unwound { state, rule, pc_slot: 0, fp_slot: 0, cfa_slot: 0, generation };
+                        trace.unwound[count] = slots;
+                        count += 1;
+                        break End::Root;
+                    }
+                    Kind::Complex => return Err(Stop::Fallback(Fallback::ComplexFrame)),
+                    Kind::Plain | Kind::Indirect | Kind::Sigreturn => {
+                        // SAFETY: as above.
+                        let step = unsafe { rule.step_elsewhere(&state) };
+                        // It may lead to another stack.
+                        high = if bounds.contains(step.caller.sp) { bounds.high } else { u64::MAX };
+                        step
+                    }
+                }
+            };
+            let Step { caller, pc_slot, fp_slot, cfa_slot } = step;
+            if caller.sp & 7 != 0 {
+                return Err(Stop::Implausible);
+            }
+            trace.unwound[count] = Unwound { state, rule, pc_slot, fp_slot, cfa_slot, generation };
+            count += 1;
+            state = caller;
+            // The end of a stack that somebody made by hand: zero, or what lay there.
+            if state.pc == 0 || state.pc >= USER_ADDRESSES {
+                trace.unwound[count].state = state;
+                break End::Root;
+            }
+        };
+        trace.set_outside_root(outside_root);
+        Ok((end, count))
+    }
+
+    /// The rule of a frame that the table does not have, or that lies in volatile code.
+    #[cold]
+    #[inline(never)]
+    fn rule_of(&self, state: &FrameState, trace: &mut Trace, arena: &Arena) -> Result<Known, Stop> {
+        // Where the call is, not where it returns to: that may be the next function.
+        let address = if state.exact { state.pc } else { state.pc.wrapping_sub(1) };
+        let known = trace.modules().iter().find(|module| (module.start..module.end).contains(&address)).copied();
+        let (generation, header) = match known {
+            Some(module) => (module.generation, module.header),
+            None => match self.modules.locate(address, arena) {
+                Location::Immortal(header) => (0, header),
+                Location::Volatile(module) => {
+                    if !trace.add_module(module) {
+                        return Err(Stop::Fallback(Fallback::TooManyModules));
+                    }
+                    (module.generation, module.header)
+                }
+                Location::Outside | Location::WithoutTables => {
+                    return if is_registered(address) {
+                        Err(Stop::Fallback(Fallback::RegisteredCode))
+                    } else {
+                        Ok(Known::Outside)
+                    };
+                }
+                Location::Unnumbered => return Err(Stop::Fallback(Fallback::TooManyModules)),
+            },
+        };
+        let key = RuleKey::new(state.pc, state.exact, generation);
+        let rule = self.rules.find(key).unwrap_or_else(|| {
+            let rule = match header.find(address) {
+                Lookup::Found(fde) => cfi::compile(&fde, address),
+                Lookup::Nothing => Rule::END,
+                Lookup::Unreadable => Rule::COMPLEX,
+            };
+            self.rules.insert(key, rule, arena);
+            rule
+        });
+        Ok(Known::Rule(rule, generation))
+    }
+
+    /// Whether an instruction pointer still lies in no module, and in no code that was registered.
+    fn locate_outside(&self, pc: u64, arena: &Arena) -> Result<bool, Stop> {
+        Ok(matches!(self.modules.locate(pc - 1, arena), Location::Outside | Location::WithoutTables)
+            && !is_registered(pc - 1))
+    }
+}
+
+/// What is known of a frame.
+enum Known {
+    /// The rule, and the generation of its module.
+    Rule(Rule, u16),
+    /// It lies in no module: the end of the stack.
+    Outside,
+}
+
+fn is_registered(address: u64) -> bool {
+    let mut bases = [0; 3];
+    // SAFETY: any address may be asked for; the structure of three pointers is filled when something is found.
+    !unsafe { _Unwind_Find_FDE(core::ptr::without_provenance(address as usize), &raw mut bases) }.is_null()
+}
+
+impl ThreadUnwinder {
+    /// What a new owner must not inherit: the old stack may be unmapped.
+    pub(crate) fn reset(&mut self) {
+        self.trace.clear();
+        self.bounds = StackBounds::UNKNOWN;
+        self.bounds_known = false;
+    }
+}

@@ -1,0 +1,350 @@
+//! How to get from a frame to its caller: one word per instruction pointer.
+//!
+//! Compiled once per call site by `cfi`, kept in the rule table, applied in the hook. A rule names words of the stack
+//! relative to the frame's stack pointer (sp) and frame pointer register (fp, `rbp`), and reads nothing else.
+//!
+//! ```text
+//!  PLAIN      cfa = (sp | fp) + k        pc' = [cfa - 8]      fp' = fp | [cfa + b] | [fp + b]      sp' = cfa
+//!  INDIRECT   cfa = [(sp | fp) + k] + d  pc' = [cfa + r]      fp' as above                         sp' = cfa
+//!  SIGRETURN  cfa = [sp + k]             pc' = [sp + r]       fp' = [sp + b]                       sp' = cfa
+//!  END        the outermost frame
+//!  COMPLEX    reads something else: the platform's unwinder must take the whole stack
+//!
+//!  bits       63            32 31         8  7        6..5  4     3      2..0
+//!  PLAIN    [ b, bytes: 32     │ k/8: 24   │  exact'  │ fp' │ base │  –   │ kind ]
+//!  others   [ b/8: 12 │ r/8: 8 │ d/8: 12 │ k/8: 12    │  exact' …         │ kind ]
+//! ```
+//!
+//! The forms are those that compilers and C libraries use: PLAIN is every call site of 97,000 in cargo, SQLite and
+//! glibc; INDIRECT are realigned stacks and coroutine switches; SIGRETURN is the kernel's signal frame.
+
+use super::stack_words::stack_word;
+
+/// Where a thread stands in one of its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameState {
+    /// Instruction pointer: the leaf's own, or the return address into the frame.
+    pub(crate) pc: u64,
+    /// Stack pointer in the frame.
+    pub(crate) sp: u64,
+    /// The frame pointer register in the frame, whatever the code uses it for.
+    pub(crate) fp: u64,
+    /// Whether `pc` is the next instruction itself (the leaf, or interrupted by a signal), not what a call returns to.
+    pub(crate) exact: bool,
+}
+
+/// See the module's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rule(u64);
+
+/// What a rule does, apart from where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Kind {
+    Plain = 1,
+    Indirect = 2,
+    Sigreturn = 3,
+    End = 4,
+    Complex = 5,
+}
+
+/// The register that an address is relative to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    StackPointer,
+    FramePointer,
+}
+
+/// Where the caller's frame pointer register is. Offsets in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallerFp {
+    /// In the register still.
+    Same,
+    /// Saved at an offset from the canonical frame address.
+    AtCfa(i64),
+    /// Saved at an offset from this frame's own frame pointer.
+    AtFp(i64),
+}
+
+const KIND_MASK: u64 = 7;
+const BASE_FP: u64 = 1 << 4;
+const FP_SHIFT: u32 = 5;
+const FP_MASK: u64 = 3 << FP_SHIFT;
+const FP_AT_CFA: u64 = 1 << FP_SHIFT;
+const FP_AT_FP: u64 = 2 << FP_SHIFT;
+const CALLER_EXACT: u64 = 1 << 7;
+
+impl Rule {
+    pub(crate) const END: Self = Self(Kind::End as u64);
+    pub(crate) const COMPLEX: Self = Self(Kind::Complex as u64);
+
+    /// PLAIN; COMPLEX when an offset does not fit.
+    pub(crate) fn plain(base: Base, k: i64, fp: CallerFp) -> Self {
+        let Some(k) = units(k, 24) else { return Self::COMPLEX };
+        let (fp_bits, b) = match fp {
+            CallerFp::Same => (0, 0),
+            CallerFp::AtCfa(b) => (FP_AT_CFA, b),
+            CallerFp::AtFp(b) => (FP_AT_FP, b),
+        };
+        let Ok(b) = i32::try_from(b) else { return Self::COMPLEX };
+        Self(Kind::Plain as u64 | base.bits() | fp_bits | k << 8 | u64::from(b as u32) << 32)
+    }
+
+    /// INDIRECT; COMPLEX when an offset does not fit.
+    pub(crate) fn indirect(base: Base, k: i64, d: i64, r: i64, fp: CallerFp) -> Self {
+        let (fp_bits, b) = match fp {
+            CallerFp::Same => (0, 0),
+            CallerFp::AtCfa(b) => (FP_AT_CFA, b),
+            CallerFp::AtFp(b) => (FP_AT_FP, b),
+        };
+        match (units(k, 12), units(d, 12), units(r, 8), units(b, 12)) {
+            (Some(k), Some(d), Some(r), Some(b)) => {
+                Self(Kind::Indirect as u64 | base.bits() | fp_bits | k << 8 | d << 20 | r << 32 | b << 40)
+            }
+            _ => Self::COMPLEX,
+        }
+    }
+
+    /// SIGRETURN, from offsets to sp; COMPLEX when one does not fit.
+    pub(crate) fn sigreturn(cfa: i64, pc: i64, fp: i64) -> Self {
+        match (units(cfa, 12), units(pc, 8), units(fp, 12)) {
+            (Some(k), Some(r), Some(b)) => Self(Kind::Sigreturn as u64 | k << 8 | r << 32 | b << 40),
+            _ => Self::COMPLEX,
+        }
+    }
+
+    /// The same rule in a signal frame: the caller's `pc` is the interrupted instruction itself.
+    pub(crate) fn with_exact_caller(self) -> Self {
+        Self(self.0 | CALLER_EXACT)
+    }
+
+    /// As it is kept in the table; never 0.
+    pub(crate) fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What [`Rule::word`] gave.
+    #[inline(always)]
+    pub(crate) fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind(self) -> Kind {
+        match self.0 & KIND_MASK {
+            1 => Kind::Plain,
+            2 => Kind::Indirect,
+            3 => Kind::Sigreturn,
+            4 => Kind::End,
+            _ => Kind::Complex,
+        }
+    }
+
+    /// Whether the step depends on fp itself, not only hands it on.
+    #[inline(always)]
+    pub(crate) fn uses_fp(self) -> bool {
+        self.0 & (BASE_FP | FP_AT_FP) != 0
+    }
+
+    /// Whether the caller's fp is this frame's.
+    #[inline(always)]
+    pub(crate) fn keeps_fp(self) -> bool {
+        self.0 & FP_MASK == 0 && self.kind() != Kind::Sigreturn
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_plain(self) -> bool {
+        self.0 & KIND_MASK == Kind::Plain as u64
+    }
+
+    /// The step of a PLAIN rule; `None` when the caller's frame would not lie above this one and below `high`, which
+    /// no stack does.
+    ///
+    /// # Safety
+    ///
+    /// `frame` is a frame of the calling thread's live stack, or was found to be by rules and reads, and this is the
+    /// rule of its `pc`: then the words it names are mapped.
+    #[inline(always)]
+    pub(crate) unsafe fn step_below(self, frame: &FrameState, high: u64) -> Option<Step> {
+        let cfa = self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7));
+        if cfa <= frame.sp || cfa > high {
+            return None;
+        }
+        let pc_slot = cfa.wrapping_sub(8);
+        let fp_slot = self.fp_slot(frame, cfa, self.0 as i64 >> 32);
+        // SAFETY: the caller's promise.
+        let (pc, fp) = unsafe { (stack_word(pc_slot), if fp_slot == 0 { frame.fp } else { stack_word(fp_slot) }) };
+        let caller = FrameState { pc, sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 };
+        Some(Step { caller, pc_slot, fp_slot, cfa_slot: 0 })
+    }
+
+    /// The step of an INDIRECT or SIGRETURN rule, which may lead to another stack.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Rule::step_below`].
+    #[cold]
+    pub(crate) unsafe fn step_elsewhere(self, frame: &FrameState) -> Step {
+        let (k, d, r, b) = (self.field(8, 12), self.field(20, 12), self.field(32, 8), self.field(40, 12));
+        // SAFETY (all reads below): the caller's promise.
+        unsafe {
+            let (cfa_slot, cfa, pc_slot, fp_slot) = if self.kind() == Kind::Sigreturn {
+                let at_sp = |offset| frame.sp.wrapping_add_signed(offset);
+                (at_sp(k), stack_word(at_sp(k)), at_sp(r), at_sp(b))
+            } else {
+                let cfa_slot = self.base(frame).wrapping_add_signed(k);
+                let cfa = stack_word(cfa_slot).wrapping_add_signed(d);
+                (cfa_slot, cfa, cfa.wrapping_add_signed(r), self.fp_slot(frame, cfa, b))
+            };
+            let fp = if fp_slot == 0 { frame.fp } else { stack_word(fp_slot) };
+            let caller = FrameState { pc: stack_word(pc_slot), sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 };
+            Step { caller, pc_slot, fp_slot, cfa_slot }
+        }
+    }
+
+    #[inline(always)]
+    fn base(self, frame: &FrameState) -> u64 {
+        if self.0 & BASE_FP != 0 { frame.fp } else { frame.sp }
+    }
+
+    /// The address of the saved fp, 0 when it is in the register still.
+    #[inline(always)]
+    fn fp_slot(self, frame: &FrameState, cfa: u64, b: i64) -> u64 {
+        match self.0 & FP_MASK {
+            0 => 0,
+            FP_AT_CFA => cfa.wrapping_add_signed(b),
+            _ => frame.fp.wrapping_add_signed(b),
+        }
+    }
+
+    /// A signed field of `bits` bits in units of eight bytes, in bytes.
+    fn field(self, shift: u32, bits: u32) -> i64 {
+        (self.0 << (u64::BITS - shift - bits)) as i64 >> (u64::BITS - bits) << 3
+    }
+}
+
+/// A step that was made, and the words it read: 0 for none.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) caller: FrameState,
+    /// Where the caller's `pc` was.
+    pub(crate) pc_slot: u64,
+    /// Where the caller's fp was.
+    pub(crate) fp_slot: u64,
+    /// Where the canonical frame address came from.
+    pub(crate) cfa_slot: u64,
+}
+
+impl Base {
+    fn bits(self) -> u64 {
+        match self {
+            Self::StackPointer => 0,
+            Self::FramePointer => BASE_FP,
+        }
+    }
+}
+
+/// `offset` in units of eight bytes as an unsigned field of `bits` bits; `None` when it does not fit or is no
+/// multiple.
+fn units(offset: i64, bits: u32) -> Option<u64> {
+    let limit = 1_i64 << (bits - 1);
+    let units = offset >> 3;
+    (offset & 7 == 0 && (-limit..limit).contains(&units)).then_some(units as u64 & ((1 << bits) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stack of nine words; `at(n)` is the address of the n-th.
+    struct Stack([u64; 9]);
+
+    impl Stack {
+        fn at(&self, index: usize) -> u64 {
+            (&raw const self.0[index]).addr() as u64
+        }
+    }
+
+    fn step(rule: Rule, frame: FrameState) -> Step {
+        // SAFETY: the tests' rules read words of their `Stack`.
+        unsafe {
+            if rule.is_plain() { rule.step_below(&frame, u64::MAX).unwrap() } else { rule.step_elsewhere(&frame) }
+        }
+    }
+
+    fn leaf(sp: u64, fp: u64) -> FrameState {
+        FrameState { pc: 0x1000, sp, fp, exact: true }
+    }
+
+    #[test]
+    fn a_plain_frame_without_saved_fp_keeps_it() {
+        let stack = Stack([1, 2, 3, 0x2000, 5, 6, 7, 8, 9]);
+        let rule = Rule::plain(Base::StackPointer, 32, CallerFp::Same);
+        let made = step(rule, leaf(stack.at(0), 77));
+        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(4), fp: 77, exact: false });
+        assert_eq!((made.pc_slot, made.fp_slot, made.cfa_slot), (stack.at(3), 0, 0));
+        assert!(rule.keeps_fp() && !rule.uses_fp());
+    }
+
+    #[test]
+    fn a_plain_frame_restores_fp_from_its_slot() {
+        let stack = Stack([1, 2, 33, 0x2000, 5, 6, 7, 8, 9]);
+        let rule = Rule::plain(Base::StackPointer, 32, CallerFp::AtCfa(-16));
+        let made = step(rule, leaf(stack.at(0), 77));
+        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(4), fp: 33, exact: false });
+        assert_eq!(made.fp_slot, stack.at(2));
+        assert!(!rule.keeps_fp() && !rule.uses_fp());
+    }
+
+    #[test]
+    fn a_frame_with_a_frame_pointer_does_not_care_for_sp() {
+        let stack = Stack([1, 2, 33, 0x2000, 5, 6, 7, 8, 9]);
+        let rule = Rule::plain(Base::FramePointer, 16, CallerFp::AtFp(0));
+        let made = step(rule, leaf(stack.at(0), stack.at(2)));
+        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(4), fp: 33, exact: false });
+        assert!(rule.uses_fp() && !rule.keeps_fp());
+    }
+
+    #[test]
+    fn an_indirect_frame_reads_its_canonical_address() {
+        // *(fp + 8) + 16 is the address of word 6; pc two words below it, fp three.
+        let mut stack = Stack([1, 2, 3, 33, 0x2000, 6, 7, 8, 9]);
+        stack.0[1] = stack.at(4);
+        let rule = Rule::indirect(Base::FramePointer, 8, 16, -16, CallerFp::AtCfa(-24)).with_exact_caller();
+        let made = step(rule, leaf(0, stack.at(0)));
+        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(6), fp: 33, exact: true });
+        assert_eq!((made.pc_slot, made.fp_slot, made.cfa_slot), (stack.at(4), stack.at(3), stack.at(1)));
+    }
+
+    #[test]
+    fn a_signal_frame_has_all_three_in_its_context() {
+        let stack = Stack([1, 2, 33, 4, 0x7000, 0x2000, 7, 8, 9]);
+        let rule = Rule::sigreturn(32, 40, 16).with_exact_caller();
+        let made = step(rule, leaf(stack.at(0), 77));
+        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: 0x7000, fp: 33, exact: true });
+        assert!(!rule.keeps_fp() && !rule.uses_fp());
+    }
+
+    #[test]
+    fn a_step_that_leads_down_or_past_the_end_is_refused() {
+        let stack = Stack([1, 2, 3, 0x2000, 5, 6, 7, 8, 9]);
+        // SAFETY: refused before anything is read, or of `stack`.
+        let made = |rule: Rule, fp, high| unsafe { rule.step_below(&leaf(stack.at(2), fp), high) }.is_some();
+        let by_sp = Rule::plain(Base::StackPointer, 16, CallerFp::Same);
+        assert!(made(by_sp, 0, stack.at(4)));
+        assert!(!made(by_sp, 0, stack.at(3)));
+        let by_fp = Rule::plain(Base::FramePointer, 16, CallerFp::Same);
+        assert!(!made(by_fp, stack.at(0), stack.at(8)));
+        assert!(!made(by_fp, 0xDEAD_BEEF_0000_0000, stack.at(8)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_complex() {
+        assert_eq!(Rule::plain(Base::StackPointer, 12, CallerFp::Same), Rule::COMPLEX);
+        assert_eq!(Rule::plain(Base::StackPointer, 1 << 26, CallerFp::Same), Rule::COMPLEX);
+        assert_ne!(Rule::plain(Base::StackPointer, (1 << 26) - 8, CallerFp::Same), Rule::COMPLEX);
+        assert_ne!(Rule::plain(Base::StackPointer, -(1 << 26), CallerFp::Same), Rule::COMPLEX);
+        assert_eq!(Rule::indirect(Base::StackPointer, 0, 0, 1024, CallerFp::Same), Rule::COMPLEX);
+        assert_eq!(Rule::sigreturn(1 << 14, 0, 0), Rule::COMPLEX);
+    }
+}
