@@ -53,14 +53,26 @@ pub(crate) enum Captured {
     Nothing,
 }
 
+impl Entry {
+    #[inline(always)]
+    fn state(self) -> FrameState {
+        FrameState { pc: self.pc as u64, sp: self.sp as u64, fp: self.fp as u64, exact: true }
+    }
+}
+
 impl Verification {
     /// None.
     pub(crate) const fn new() -> Self {
         Self { every: AtomicU32::new(0), abort: AtomicBool::new(false) }
     }
 
+    /// Whether some captures are checked.
+    pub(crate) fn is_on(&self) -> bool {
+        self.every.load(Ordering::Relaxed) != 0
+    }
+
     /// Checks every `every`-th capture of each thread, none for 0. A difference is counted, and ends the process if
-    /// `abort`.
+    /// `abort`. To be set before the first capture.
     pub fn set(&self, every: u32, abort: bool) {
         self.abort.store(abort, Ordering::Relaxed);
         self.every.store(every, Ordering::Relaxed);
@@ -68,6 +80,17 @@ impl Verification {
 }
 
 impl Capturer {
+    /// Whether the stack is that of the last capture, found the quick way: false says nothing.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Capturer::capture`].
+    #[inline(always)]
+    pub(crate) unsafe fn is_unchanged(&self, entry: Entry) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.unwinder.trace.is_unchanged(&entry.state()) }
+    }
+
     /// Takes the stack of the calling thread, as it is outside the hook that was entered at `entry`.
     ///
     /// # Safety
@@ -75,17 +98,17 @@ impl Capturer {
     /// `entry` was read by the calling thread in a function that has not returned.
     #[inline(always)]
     pub(crate) unsafe fn capture(&mut self, entry: Entry, process: &Process, counts: &CaptureCounts) -> Captured {
-        let leaf = FrameState { pc: entry.pc as u64, sp: entry.sp as u64, fp: entry.fp as u64, exact: true };
         let limit = process.max_depth.load(Ordering::Relaxed) as usize;
         let arena: &Arena = &process.arena;
         // SAFETY: the entry is that of the calling thread's hook, which has not returned.
-        let outcome = unsafe { process.unwinder.capture(&mut self.unwinder, leaf, limit, &process.hash_key, arena) };
+        let outcome =
+            unsafe { process.unwinder.capture(&mut self.unwinder, entry.state(), limit, &process.hash_key, arena) };
         counts.count(outcome);
         let captured = match outcome {
             Outcome::Whole => Captured::Same,
             _ => self.settle(outcome, entry, limit, counts),
         };
-        if process.verification.every.load(Ordering::Relaxed) != 0 {
+        if process.verification.is_on() {
             return self.verify(captured, entry, limit, process, counts);
         }
         captured

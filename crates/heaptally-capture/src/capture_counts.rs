@@ -33,10 +33,16 @@ pub struct CaptureCounts {
 unsafe impl Zeroed for CaptureCounts {}
 
 impl CaptureCounts {
+    /// Counts [`Outcome::Whole`].
+    #[inline(always)]
+    pub(crate) fn count_reused(&self) {
+        self.by_unwound[0].bump();
+    }
+
     #[inline(always)]
     pub(crate) fn count(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Whole => self.by_unwound[0].bump(),
+            Outcome::Whole => self.count_reused(),
             Outcome::Joined { unwound } => self.by_unwound[range_of(unwound)].bump(),
             Outcome::Fresh { unwound } => {
                 self.by_unwound[range_of(unwound)].bump();

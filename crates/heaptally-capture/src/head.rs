@@ -13,6 +13,8 @@ use crate::tag;
 const CLOSED: u8 = 0;
 /// The owner must take the long path.
 const OPEN: u8 = 1;
+/// The head is that of a thread's own state, which has seen tracking on and counts for the program.
+const TRACKED: u8 = 2;
 
 /// See the module's head. Zeroed memory is a head whose gate is closed and whose key fits nothing.
 #[repr(C)]
@@ -21,7 +23,7 @@ pub struct Head {
     pub totals: Line,
     /// The key of tags while the owner may take the short path; another number otherwise, so that no tag fits.
     off_key: AtomicU64,
-    /// CLOSED while the owner may take the short path.
+    /// CLOSED while the owner may take the short path, TRACKED when it may take the one of tracked allocations.
     gate: AtomicU8,
 }
 
@@ -57,6 +59,19 @@ impl Head {
         {
             self.gate.load(Ordering::Relaxed) == CLOSED
         }
+    }
+
+    /// Whether the head begins a thread's own state, and nothing but a look at `busy` and the mode stands between an
+    /// allocation and its capture.
+    #[inline(always)]
+    pub fn is_tracked(&self) -> bool {
+        // Relaxed: the owner's own word, but for `start`, which sends it on the long path once more than needed.
+        self.gate.load(Ordering::Relaxed) == TRACKED
+    }
+
+    /// Lets the owner take the path of tracked allocations.
+    pub(crate) fn mark_tracked(&self) {
+        self.gate.store(TRACKED, Ordering::Relaxed);
     }
 
     /// What the tag of a block allocated on the short path is, as long as the owner may take it; afterwards what no

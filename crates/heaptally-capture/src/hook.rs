@@ -18,7 +18,7 @@ use crate::stack_id::StackId;
 use crate::sync::Ordering;
 use crate::sys;
 use crate::tag;
-use crate::thread_state::{Busy, ThreadState};
+use crate::thread_state::{Busy, Scratch, ThreadState};
 
 /// The calling thread, as the thread-local pointer says.
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
         }
         Thread::Own(state) => match state.enter(entry.sp) {
             // SAFETY: the caller's.
-            Some(busy) => unsafe { allocated_tracked(state, busy, mode, block.size, entry) },
+            Some(busy) => unsafe { allocated_in_state(state, busy, mode, block.size, entry) },
             None => allocated_shared(StackId::NO_STACK, mode, block.size, Some(&PROCESS.losses.nested)),
         },
         Thread::Stateless => allocated_shared(StackId::NO_STACK, mode, block.size, None),
@@ -147,8 +147,7 @@ pub fn is_abandoned(state: &ThreadState, hook_frame: usize) -> bool {
 /// # Safety
 ///
 /// As for [`allocated`].
-#[inline]
-unsafe fn allocated_tracked(
+unsafe fn allocated_in_state(
     state: &'static ThreadState,
     mut busy: Busy<'_>,
     mode: Mode,
@@ -160,10 +159,104 @@ unsafe fn allocated_tracked(
         Mode::Paused => StackId::PAUSED,
         _ if state.is_internal() => StackId::INTERNAL,
         // SAFETY: the caller's.
-        _ => unsafe { stack_of_caller(state, &mut busy, entry) },
+        _ => return unsafe { charge_to_stack(state, &mut busy, size, entry) },
     };
     state.head.totals.count_allocated(size);
-    match state.private.line(id) {
+    charge(state, id, size);
+    id
+}
+
+/// Counts an allocation of a thread whose state says that it is tracked, and tags the block. False, and nothing done,
+/// when the long path must look into it: a signal handler in the middle of an operation, or tracking paused.
+///
+/// # Safety
+///
+/// As for [`allocated`]; `state` is the calling thread's.
+#[inline(always)]
+pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry: Entry) -> bool {
+    if PROCESS.mode.get() != Mode::On {
+        return false;
+    }
+    let Some(mut busy) = state.enter(entry.sp) else { return false };
+    let scratch = busy.scratch();
+    // PERF: what a loop of allocations takes every time, with no call, so that little must be saved and restored.
+    // SAFETY: the caller's.
+    unsafe {
+        if let Some(line) = scratch.last_line
+            && scratch.capturer.is_unchanged(entry)
+        {
+            state.captures.count_reused();
+            state.head.totals.count_allocated(block.size);
+            line.count_allocated(block.size);
+            tag::write(block.address, block.size, scratch.last);
+        } else {
+            allocated_elsewhere(state, busy, block, entry);
+        }
+    }
+    true
+}
+
+/// The rest of [`allocated_tracked`], for a stack that is not the last one.
+///
+/// # Safety
+///
+/// As for [`allocated`].
+#[inline(never)]
+unsafe fn allocated_elsewhere(state: &'static ThreadState, mut busy: Busy<'_>, block: Block, entry: Entry) {
+    // SAFETY: the caller's.
+    unsafe {
+        let id = charge_to_stack(state, &mut busy, block.size, entry);
+        tag::write(block.address, block.size, id);
+    }
+}
+
+/// Counts a free by a thread whose state says that it is tracked, of a block that was charged to a line of its own.
+/// False, and nothing done, otherwise.
+///
+/// # Safety
+///
+/// `block` belongs to the caller, and `state` is the calling thread's.
+#[inline(always)]
+pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize) -> bool {
+    // SAFETY: the caller's.
+    let Some(line) = unsafe { origin(block) }.and_then(|id| state.private.line(id)) else { return false };
+    let Some(_busy) = state.enter(sp) else { return false };
+    state.head.totals.count_freed(block.size);
+    line.count_freed(block.size);
+    true
+}
+
+/// Counts an allocation in the totals, and on the line of the stack of the calling thread.
+///
+/// # Safety
+///
+/// As for [`allocated`].
+#[inline(always)]
+unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size: usize, entry: Entry) -> StackId {
+    let scratch = busy.scratch();
+    // SAFETY: the caller's.
+    let captured = unsafe { scratch.capturer.capture(entry, &PROCESS, &state.captures) };
+    let id = match captured {
+        Captured::Same if scratch.last != StackId::BEFORE_START => scratch.last,
+        Captured::Same | Captured::Stack => find_or_record(state, scratch),
+        Captured::Nothing => {
+            Losses::count(&PROCESS.losses.capture_failed);
+            scratch.last = StackId::BEFORE_START;
+            StackId::NO_STACK
+        }
+    };
+    state.head.totals.count_allocated(size);
+    // Not before the totals: a snapshot that sees the row must see them.
+    let line = charge(state, id, size);
+    scratch.last_line = line.filter(|_| scratch.last == id);
+    id
+}
+
+/// Counts an allocation on the thread's own line, which is returned, or on the shared one.
+#[inline(always)]
+fn charge(state: &'static ThreadState, id: StackId, size: usize) -> Option<&'static Line> {
+    let own = state.private.line(id);
+    match own {
         Some(line) => line.count_allocated(size),
         None => {
             // Every id that is issued has its shared line; the other branch cannot be reached and costs nothing.
@@ -173,25 +266,12 @@ unsafe fn allocated_tracked(
             state.private.meet(id, &PROCESS.pages, &PROCESS.arena);
         }
     }
-    id
+    own
 }
 
-/// # Safety
-///
-/// As for [`allocated`].
-#[inline]
-unsafe fn stack_of_caller(state: &ThreadState, busy: &mut Busy<'_>, entry: Entry) -> StackId {
-    let scratch = busy.scratch();
-    // SAFETY: the caller's.
-    let captured = unsafe { scratch.capturer.capture(entry, &PROCESS, &state.captures) };
-    if captured == Captured::Same && scratch.last != StackId::BEFORE_START {
-        return scratch.last;
-    }
-    if captured == Captured::Nothing {
-        Losses::count(&PROCESS.losses.capture_failed);
-        scratch.last = StackId::BEFORE_START;
-        return StackId::NO_STACK;
-    }
+/// The id of the stack just captured.
+#[inline(always)]
+fn find_or_record(state: &ThreadState, scratch: &mut Scratch) -> StackId {
     let hash = scratch.capturer.hash(&PROCESS);
     let id = match scratch.cache.find(hash) {
         Some(id) => id,

@@ -59,4 +59,4 @@ pub use stack_hash::{HashKey, StackHash};
 pub use stack_id::StackId;
 pub use stack_table::StackTable;
 pub use thread_state::ThreadState;
-pub use unwind::{Modules, Unwinder};
+pub use unwind::{Modules, Reuse, Unwinder};

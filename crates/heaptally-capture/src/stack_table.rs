@@ -68,6 +68,7 @@ impl StackTable {
     }
 
     /// One past the highest id issued. Ids below it have their record in a ring or in the store, or were left unused.
+    #[inline]
     pub fn issued(&self) -> u32 {
         // Acquire: pairs with the Release in `issue`.
         self.issued.load(Ordering::Acquire)

@@ -61,11 +61,14 @@ pub struct ThreadState {
 }
 
 /// What only the owner touches, and only while it holds [`Busy`].
+#[repr(C)]
 pub(crate) struct Scratch {
-    pub(crate) cache: StackCache,
-    pub(crate) capturer: Capturer,
     /// What the stack of the last capture is counted under; `BEFORE_START`, the zero, when it found no place.
     pub(crate) last: StackId,
+    /// The thread's own line of `last`, if it has one.
+    pub(crate) last_line: Option<&'static Line>,
+    pub(crate) capturer: Capturer,
+    pub(crate) cache: StackCache,
 }
 
 // SAFETY: all fields but `scratch` are atomics; `scratch` is reached through `Busy` alone, of which the owner has at
@@ -114,6 +117,9 @@ impl ThreadState {
     /// [`ThreadState::leave_internal`].
     pub fn enter_internal(&self) {
         self.internal.store(self.internal.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if self.head.is_tracked() {
+            self.head.open_gate();
+        }
     }
 
     /// Takes one [`ThreadState::enter_internal`] back.
@@ -130,13 +136,18 @@ impl ThreadState {
         let scratch = unsafe { &mut *self.scratch.get() };
         scratch.capturer.reset();
         scratch.last = StackId::BEFORE_START;
+        scratch.last_line = None;
     }
 
     /// Notes that the owner has seen tracking on: what it counted so far was before the start.
-    #[inline(always)]
     pub(crate) fn ensure_tracking(&self, _busy: &Busy<'_>) {
         if self.phase.load(Ordering::Relaxed) == BEFORE {
             self.begin_tracking();
+        }
+        // From the next operation on. Here and not in `begin_tracking`, for threads whose gate `start` opens late, who
+        // take over a state, or who leave an internal section.
+        if !self.is_internal() {
+            self.head.mark_tracked();
         }
     }
 

@@ -22,7 +22,7 @@ use core::ffi::c_void;
 
 use crate::arena::Arena;
 use crate::stack_hash::HashKey;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicU8, Ordering};
 
 use eh_frame::Lookup;
 use modules::Location;
@@ -39,7 +39,20 @@ pub struct Unwinder {
     rules: RuleTable,
     /// Loaded code.
     pub modules: Modules,
-    reuse: AtomicBool,
+    /// A [`Reuse`].
+    reuse: AtomicU8,
+}
+
+/// Whether a capture starts from what is left of the thread's previous one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reuse {
+    /// Yes, and one that is the same is not looked at further.
+    On = 0,
+    /// Yes, and every capture goes the long way, where it can be compared.
+    WithoutShortcut = 1,
+    /// No.
+    Off = 2,
 }
 
 /// What one thread keeps. Zeroed memory is a thread that has captured nothing.
@@ -107,7 +120,7 @@ unsafe extern "C" {
 
 impl Unwinder {
     pub(crate) const fn new() -> Self {
-        Self { rules: RuleTable::new(), modules: Modules::new(), reuse: AtomicBool::new(true) }
+        Self { rules: RuleTable::new(), modules: Modules::new(), reuse: AtomicU8::new(Reuse::On as u8) }
     }
 
     /// Looks at what the process is made of. Called by `start`, before the first capture; takes the loader's lock.
@@ -115,9 +128,18 @@ impl Unwinder {
         self.modules.detect();
     }
 
-    /// Whether traces are reused; true unless somebody wants to see what it is worth, or to prove it.
-    pub fn set_reuse(&self, reuse: bool) {
-        self.reuse.store(reuse, Ordering::Relaxed);
+    /// To be set before the first capture.
+    pub fn set_reuse(&self, reuse: Reuse) {
+        self.reuse.store(reuse as u8, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn reuse(&self) -> Reuse {
+        match self.reuse.load(Ordering::Relaxed) {
+            0 => Reuse::On,
+            1 => Reuse::WithoutShortcut,
+            _ => Reuse::Off,
+        }
     }
 
     /// Rules compiled so far.
@@ -142,63 +164,17 @@ impl Unwinder {
         key: &HashKey,
         arena: &Arena,
     ) -> Outcome {
-        if !thread.trace.rests_on_loader() {
-            let reusable = thread.trace.reusable(&leaf, thread.bounds);
-            if let Reusable::Whole = reusable
-                && self.reuse.load(Ordering::Relaxed)
-            {
-                return Outcome::Whole;
-            }
-            // SAFETY: the caller's.
-            return unsafe { self.unwind(thread, leaf, reusable, limit, key, arena) };
+        if thread.trace.rests_on_loader() {
+            self.check_modules(&mut thread.trace, arena);
         }
-        // SAFETY: the caller's.
-        unsafe { self.capture_through_volatile_code(thread, leaf, limit, key, arena) }
-    }
-
-    /// # Safety
-    ///
-    /// As for [`Unwinder::capture`].
-    #[cold]
-    unsafe fn capture_through_volatile_code(
-        &self,
-        thread: &mut ThreadUnwinder,
-        leaf: FrameState,
-        limit: usize,
-        key: &HashKey,
-        arena: &Arena,
-    ) -> Outcome {
-        let trace = &thread.trace;
-        // C3, for the steps whose rules may have gone.
-        let outside = trace.outside_root();
-        if !trace.modules().iter().all(|module| self.modules.is_loaded(module.generation))
-            || outside != 0 && !matches!(self.locate_outside(outside, arena), Ok(true))
-        {
-            thread.trace.clear();
-        }
-        let reusable = thread.trace.reusable(&leaf, thread.bounds);
-        if let Reusable::Whole = reusable
-            && self.reuse.load(Ordering::Relaxed)
-        {
+        let reuse = self.reuse();
+        let reusable = match reuse {
+            Reuse::Off => Reusable::Checked(0),
+            Reuse::On | Reuse::WithoutShortcut => thread.trace.reusable(&leaf, thread.bounds),
+        };
+        if let Reusable::Whole = reusable {
             return Outcome::Whole;
         }
-        // SAFETY: the caller's.
-        unsafe { self.unwind(thread, leaf, reusable, limit, key, arena) }
-    }
-
-    /// # Safety
-    ///
-    /// As for [`Unwinder::capture`].
-    #[inline(never)]
-    unsafe fn unwind(
-        &self,
-        thread: &mut ThreadUnwinder,
-        leaf: FrameState,
-        reusable: Reusable,
-        limit: usize,
-        key: &HashKey,
-        arena: &Arena,
-    ) -> Outcome {
         if !thread.bounds_known {
             if !self.modules.is_usable() {
                 return Outcome::Fallback(Fallback::Unavailable);
@@ -207,7 +183,6 @@ impl Unwinder {
             thread.bounds_known = true;
         }
         let limit = limit.clamp(1, MAX_FRAMES - 1);
-        let reusable = if self.reuse.load(Ordering::Relaxed) { reusable } else { Reusable::Checked(0) };
         // SAFETY: the caller's.
         let mut walked = unsafe { self.walk(thread, leaf, reusable, limit, arena) };
         if let Ok((End::Joined(index), count)) = walked
@@ -218,7 +193,7 @@ impl Unwinder {
             walked = unsafe { self.walk(thread, leaf, Reusable::Checked(0), limit, arena) };
         }
         let (bounds, trace) = (thread.bounds, &mut thread.trace);
-        match walked {
+        let outcome = match walked {
             Ok((End::Joined(index), unwound)) => {
                 trace.replace(Some(index), unwound, trace.truncated(), bounds, key);
                 Outcome::Joined { unwound }
@@ -234,12 +209,16 @@ impl Unwinder {
             }
             Err(stop) => {
                 trace.clear();
-                match stop {
+                return match stop {
                     Stop::Fallback(why) => Outcome::Fallback(why),
                     Stop::Implausible => Outcome::Implausible,
-                }
+                };
             }
+        };
+        if reuse == Reuse::On {
+            trace.allow_shortcut(bounds);
         }
+        outcome
     }
 
     /// Unwinds from the leaf into `trace.unwound` until the trace is met, the root, or the limit. The number is that of
@@ -361,10 +340,19 @@ impl Unwinder {
         Ok(Known::Rule(rule, generation))
     }
 
-    /// Whether an instruction pointer still lies in no module, and in no code that was registered.
-    fn locate_outside(&self, pc: u64, arena: &Arena) -> Result<bool, Stop> {
-        Ok(matches!(self.modules.locate(pc - 1, arena), Location::Outside | Location::WithoutTables)
-            && !is_registered(pc - 1))
+    /// Forgets a trace whose rules may have changed with the modules that are loaded (C3).
+    #[cold]
+    fn check_modules(&self, trace: &mut Trace, arena: &Arena) {
+        let outside = trace.outside_root();
+        let still_outside = || {
+            let location = self.modules.locate(outside - 1, arena);
+            matches!(location, Location::Outside | Location::WithoutTables) && !is_registered(outside - 1)
+        };
+        if !trace.modules().iter().all(|module| self.modules.is_loaded(module.generation))
+            || outside != 0 && !still_outside()
+        {
+            trace.clear();
+        }
     }
 }
 

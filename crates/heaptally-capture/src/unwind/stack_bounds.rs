@@ -11,6 +11,9 @@ use crate::sys::ErrnoGuard;
 /// on, whatever the limit of the stack says.
 const MAX_MAIN_BYTES: u64 = 64 << 20;
 
+/// Offsets into the stack have 32 bits.
+const MAX_BYTES: u64 = u32::MAX as u64;
+
 /// A stack that stays mapped from any stack pointer in it up to `high`, as long as its thread lives. Empty where
 /// nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,8 @@ impl StackBounds {
         };
         // SAFETY: both only return a number.
         let is_main = unsafe { i64::from(libc::getpid()) == libc::syscall(libc::SYS_gettid) };
-        let low = if is_main { low.max(high.saturating_sub(MAX_MAIN_BYTES)) } else { low };
+        let most = if is_main { MAX_MAIN_BYTES } else { MAX_BYTES };
+        let low = low.max(high.saturating_sub(most));
         Self { low, high }
     }
 

@@ -15,7 +15,7 @@
 use super::modules::VolatileModule;
 use super::rule::{FrameState, Rule};
 use super::stack_bounds::StackBounds;
-use super::stack_words::{stack_word, unchanged};
+use super::stack_words::{BLOCK, StackWords, stack_word};
 use crate::ring::MAX_DEPTH;
 use crate::stack_hash::{HashKey, StackHash};
 
@@ -44,6 +44,21 @@ struct Frame {
     fp_is_live: bool,
 }
 
+/// The hook's frame of the trace, and how many words vouch for the rest.
+#[derive(Clone, Copy)]
+struct Whole {
+    /// Words of all steps, at least a block; 0 when they may not be checked in one batch, or not without asking the
+    /// loader.
+    words: usize,
+    pc: u64,
+    sp: u64,
+    fp: u64,
+    /// All ones where fp is live, zero elsewhere.
+    fp_mask: u64,
+    /// Where the offsets of the words count from: the low end of the thread's registered stack.
+    base: u64,
+}
+
 /// A frame that this capture unwound, leaf first.
 #[derive(Clone, Copy)]
 pub(crate) struct Unwound {
@@ -58,7 +73,10 @@ pub(crate) struct Unwound {
 }
 
 /// See the module's head. Zeroed memory is an empty trace.
+#[repr(C)]
 pub(crate) struct Trace {
+    /// What a capture of the very same stack compares, and nothing else.
+    whole: Whole,
     /// Frames in use. The innermost is the hook's own, which is not part of the stack that is recorded.
     len: usize,
     /// How many of them, from the root, lie on the thread's registered stack, with all words that their steps read at
@@ -72,8 +90,10 @@ pub(crate) struct Trace {
     /// An instruction pointer at the root that lay in no module, 0 for none: a module may come to lie there.
     outside_root: u64,
     frames: [Frame; MAX_FRAMES],
+    words: StackWords<MAX_WORDS>,
+    /// Addresses of all words, for those that do not lie on the registered stack.
     addresses: [u64; MAX_WORDS],
-    values: [u64; MAX_WORDS],
+    /// The step that read each word.
     steps: [u16; MAX_WORDS],
     /// Scratch of the capture in progress: unwound frames, and the state that the walk has reached behind them.
     pub(crate) unwound: [Unwound; MAX_FRAMES + 1],
@@ -91,8 +111,22 @@ pub(crate) enum Reusable {
 }
 
 impl Trace {
+    /// Whether the stack is that of the trace, to the last word. False says nothing.
+    ///
+    /// # Safety
+    ///
+    /// `leaf` is the calling thread's state in a function that has not returned, and the trace its own.
+    #[inline(always)]
+    pub(crate) unsafe fn is_unchanged(&self, leaf: &FrameState) -> bool {
+        let whole = &self.whole;
+        let differs = (leaf.pc ^ whole.pc) | (leaf.sp ^ whole.sp) | ((leaf.fp ^ whole.fp) & whole.fp_mask);
+        // SAFETY: as in `reusable`: the words lie on the thread's own stack, at or above the live sp.
+        differs == 0 && whole.words != 0 && unsafe { self.words.all_unchanged(whole.base, whole.words) }
+    }
+
     /// Forgets everything: the next capture unwinds to the root.
     pub(crate) fn clear(&mut self) {
+        self.whole.words = 0;
         self.len = 0;
         self.on_stack = 0;
         self.module_count = 0;
@@ -172,7 +206,7 @@ impl Trace {
         let words = usize::from(self.frames[top].word_end);
         // SAFETY: the words of steps up to `top` lie on the thread's own stack, at or above the sp of a frame that is
         // at or above the live one: mapped, whatever became of the frames. Multiples of eight, as all slots.
-        let unchanged = unsafe { unchanged(&self.addresses[..words], &self.values[..words]) };
+        let unchanged = unsafe { self.words.unchanged(bounds.low, words) };
         if unchanged == words {
             if top + 1 == self.len && self.frames[top].is(leaf) {
                 return Reusable::Whole;
@@ -215,7 +249,7 @@ impl Trace {
             let begin = step.checked_sub(1).map_or(0, |outer| usize::from(self.frames[outer].word_end));
             (begin..usize::from(self.frames[step].word_end))
                 // SAFETY: see above.
-                .any(|word| unsafe { stack_word(self.addresses[word]) } != self.values[word])
+                .any(|word| unsafe { stack_word(self.addresses[word]) } != self.words.value(word))
         })
     }
 
@@ -251,8 +285,8 @@ impl Trace {
             // The root that was cut off claims nothing about its own caller.
             if pc_slot != 0 && !is_cut {
                 let mut word = |address: u64, value: u64| {
+                    self.words.set(words, address.wrapping_sub(bounds.low), value);
                     self.addresses[words] = address;
-                    self.values[words] = value;
                     self.steps[words] = len as u16;
                     words += 1;
                     is_on_stack &= state.sp <= address && address < bounds.high;
@@ -287,6 +321,26 @@ impl Trace {
         }
         self.len = len;
         self.on_stack = on_stack;
+        self.whole.words = 0;
+    }
+
+    /// Lets [`Trace::is_unchanged`] say yes, if the trace is of the kind that it can tell.
+    #[inline(always)]
+    pub(crate) fn allow_shortcut(&mut self, bounds: StackBounds) {
+        let Some(leaf) = self.frames[..self.len].last() else { return };
+        let words = usize::from(leaf.word_end);
+        if self.on_stack != self.len || self.rests_on_loader() || words == 0 {
+            return;
+        }
+        self.whole = Whole {
+            words: words.max(BLOCK),
+            pc: leaf.pc,
+            sp: leaf.sp,
+            fp: leaf.fp,
+            fp_mask: if leaf.fp_is_live { u64::MAX } else { 0 },
+            base: bounds.low,
+        };
+        self.words.fill_block(words);
     }
 
     /// Drops modules that no unwound frame lies in.

@@ -58,7 +58,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
             unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) }
         } else {
             // SAFETY: the caller's promise.
-            unsafe { self.dealloc_slow(address, layout) }
+            unsafe { self.dealloc_tracked(address, layout) }
         }
     }
 
@@ -117,6 +117,24 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     ///
     /// As for `dealloc`.
     #[inline(never)]
+    unsafe fn dealloc_tracked(&self, address: *mut u8, layout: Layout) {
+        let block = Block { address, size: layout.size() };
+        // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
+        unsafe {
+            match thread::tracked() {
+                Some(state) if hook::freed_tracked(state, block, entry().sp) => {
+                    self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align()));
+                }
+                _ => self.dealloc_slow(address, layout),
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `dealloc`.
+    #[cold]
+    #[inline(never)]
     unsafe fn dealloc_slow(&self, address: *mut u8, layout: Layout) {
         let block = Block { address, size: layout.size() };
         let sp = entry().sp;
@@ -147,12 +165,30 @@ unsafe fn count_allocated(address: *mut u8, size: usize) -> *mut u8 {
     }
     // SAFETY: the caller's, and the entry of the calling method, in which this is inlined. The launder afterwards
     // keeps that method's frame on the stack: see `entry`.
-    tag::launder(unsafe { count_allocated_slow(address, size, entry()) })
+    let Entry { pc, sp, fp } = entry();
+    tag::launder(unsafe { count_allocated_tracked(address, size, pc, sp, fp) })
 }
 
 /// # Safety
 ///
 /// As for [`hook::allocated`].
+#[inline(never)]
+unsafe fn count_allocated_tracked(address: *mut u8, size: usize, pc: usize, sp: usize, fp: usize) -> *mut u8 {
+    // PERF: one by one, so that they come in registers.
+    let entry = Entry { pc, sp, fp };
+    // SAFETY: the caller's.
+    unsafe {
+        match thread::tracked() {
+            Some(state) if hook::allocated_tracked(state, Block { address, size }, entry) => address,
+            _ => count_allocated_slow(address, size, entry),
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`hook::allocated`].
+#[cold]
 #[inline(never)]
 unsafe fn count_allocated_slow(address: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     // SAFETY: the caller's.

@@ -24,7 +24,7 @@ mod thread;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaptally_capture::hook::Thread;
-use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, StackId};
+use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, StackId};
 use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
@@ -56,7 +56,11 @@ fn launch(config: Config) -> Result<(), StartError> {
         return Err(StartError::Capture);
     }
     PROCESS.unwinder.prepare();
-    PROCESS.unwinder.set_reuse(config.trace_reuse == TraceReuse::On);
+    PROCESS.unwinder.set_reuse(match config.trace_reuse {
+        TraceReuse::On if config.verify.is_none() => Reuse::On,
+        TraceReuse::On => Reuse::WithoutShortcut,
+        TraceReuse::Off => Reuse::Off,
+    });
     if let Some((every, on_mismatch)) = config.verify {
         PROCESS.verification.set(every.get(), on_mismatch == OnMismatch::Abort);
     }
