@@ -155,6 +155,7 @@ unsafe fn allocated_in_state(
     entry: Entry,
 ) -> StackId {
     state.ensure_tracking(&busy);
+    state.take_tracked_path(&busy, &PROCESS.mode);
     let id = match mode {
         Mode::Paused => StackId::PAUSED,
         _ if state.is_internal() => StackId::INTERNAL,
@@ -166,20 +167,17 @@ unsafe fn allocated_in_state(
     id
 }
 
-/// Counts an allocation of a thread whose state says that it is tracked, and tags the block. False, and nothing done,
-/// when the long path must look into it: a signal handler in the middle of an operation, or tracking paused.
+/// Counts an allocation of a thread whose head says that it is tracked, and tags the block. False, and nothing done,
+/// when a signal handler has interrupted an operation, which the long path must look into.
 ///
 /// # Safety
 ///
 /// As for [`allocated`]; `state` is the calling thread's.
 #[inline(always)]
 pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry: Entry) -> bool {
-    if PROCESS.mode.get() != Mode::On {
-        return false;
-    }
     let Some(mut busy) = state.enter(entry.sp) else { return false };
     let scratch = busy.scratch();
-    // PERF: what a loop of allocations takes every time, with no call, so that little must be saved and restored.
+    // PERF: what a loop of allocations takes every time, with no call before its end, so that nothing is saved.
     // SAFETY: the caller's.
     unsafe {
         if let Some(line) = scratch.last_line
@@ -190,27 +188,37 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
             line.count_allocated(block.size);
             tag::write(block.address, block.size, scratch.last);
         } else {
-            allocated_elsewhere(state, busy, block, entry);
+            busy.hand_over();
+            allocated_elsewhere(state, block.address, block.size, entry.pc, entry.sp, entry.fp);
         }
     }
     true
 }
 
-/// The rest of [`allocated_tracked`], for a stack that is not the last one.
+/// The rest of [`allocated_tracked`], for a stack that is not the last one. The parts of block and entry one by one, so
+/// that they come in registers.
 ///
 /// # Safety
 ///
-/// As for [`allocated`].
+/// As for [`allocated`]; an operation of the calling thread was handed over.
 #[inline(never)]
-unsafe fn allocated_elsewhere(state: &'static ThreadState, mut busy: Busy<'_>, block: Block, entry: Entry) {
+unsafe fn allocated_elsewhere(
+    state: &'static ThreadState,
+    address: *mut u8,
+    size: usize,
+    pc: usize,
+    sp: usize,
+    fp: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
-        let id = charge_to_stack(state, &mut busy, block.size, entry);
-        tag::write(block.address, block.size, id);
+        let mut busy = state.resume();
+        let id = charge_to_stack(state, &mut busy, size, Entry { pc, sp, fp });
+        tag::write(address, size, id);
     }
 }
 
-/// Counts a free by a thread whose state says that it is tracked, of a block that was charged to a line of its own.
+/// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own.
 /// False, and nothing done, otherwise.
 ///
 /// # Safety

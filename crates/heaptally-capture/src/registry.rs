@@ -77,7 +77,8 @@ impl Registry {
         state
     }
 
-    /// Sends all threads on the long path. Called by `start`, after the mode was set.
+    /// Sends all threads on the long path, where they read the mode. Called by `start` and `pause`, after the mode was
+    /// set.
     pub fn open_gates(&self) {
         fence(Ordering::SeqCst);
         self.iter().for_each(|state| state.head.open_gate());

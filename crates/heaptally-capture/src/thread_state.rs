@@ -18,11 +18,12 @@ use crate::capture::Capturer;
 use crate::capture_counts::CaptureCounts;
 use crate::counter::Line;
 use crate::head::Head;
+use crate::mode::{Mode, ModeCell};
 use crate::private_lines::PrivateLines;
 use crate::ring::Ring;
 use crate::stack_cache::StackCache;
 use crate::stack_id::StackId;
-use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
 
 /// Where a thread stands in the change from "before start" to tracking.
 const BEFORE: u8 = 0;
@@ -96,6 +97,16 @@ impl ThreadState {
         Some(Busy(self))
     }
 
+    /// Takes up an operation that was handed over.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner, and the last [`Busy`] was given to [`Busy::hand_over`].
+    #[inline(always)]
+    pub(crate) unsafe fn resume(&self) -> Busy<'_> {
+        Busy(self)
+    }
+
     /// The stack pointer of the operation in progress, 0 for none.
     pub(crate) fn busy_stack_pointer(&self) -> usize {
         // Acquire: pairs with the Release in `Busy::drop`.
@@ -144,10 +155,20 @@ impl ThreadState {
         if self.phase.load(Ordering::Relaxed) == BEFORE {
             self.begin_tracking();
         }
-        // From the next operation on. Here and not in `begin_tracking`, for threads whose gate `start` opens late, who
-        // take over a state, or who leave an internal section.
-        if !self.is_internal() {
-            self.head.mark_tracked();
+    }
+
+    /// Lets the owner, who counts for the program, take the path of tracked allocations from its next operation on,
+    /// unless tracking is paused.
+    pub(crate) fn take_tracked_path(&self, _busy: &Busy<'_>, mode: &ModeCell) {
+        if self.is_internal() || mode.get() != Mode::On || self.head.is_tracked() {
+            return;
+        }
+        self.head.mark_tracked();
+        // SeqCst: whoever pauses stores the mode, fences, and opens the gate. Either that comes after the mark, or the
+        // mode is seen here.
+        fence(Ordering::SeqCst);
+        if mode.get() != Mode::On {
+            self.head.open_gate();
         }
     }
 
@@ -188,6 +209,12 @@ impl ThreadState {
 pub(crate) struct Busy<'a>(&'a ThreadState);
 
 impl Busy<'_> {
+    /// The operation goes on elsewhere, which ends it with [`ThreadState::resume`].
+    #[inline(always)]
+    pub(crate) fn hand_over(self) {
+        core::mem::forget(self);
+    }
+
     #[inline(always)]
     pub(crate) fn scratch(&mut self) -> &mut Scratch {
         // SAFETY: one `Busy` exists at a time, and it is borrowed mutably.

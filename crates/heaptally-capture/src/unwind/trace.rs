@@ -22,7 +22,7 @@ use crate::stack_hash::{HashKey, StackHash};
 /// Recorded frames, and the hook's own.
 pub(crate) const MAX_FRAMES: usize = MAX_DEPTH + 1;
 /// A step reads three words at most: the return address, fp, and in rare frames the canonical frame address.
-const MAX_WORDS: usize = 3 * MAX_FRAMES;
+const MAX_WORDS: usize = (3 * MAX_FRAMES).next_multiple_of(BLOCK);
 /// Volatile modules that one trace may lead through and still be reused.
 pub(crate) const MAX_MODULES: usize = 8;
 
@@ -47,7 +47,7 @@ struct Frame {
 /// The hook's frame of the trace, and how many words vouch for the rest.
 #[derive(Clone, Copy)]
 struct Whole {
-    /// Words of all steps, at least a block; 0 when they may not be checked in one batch, or not without asking the
+    /// Words of all steps, in whole blocks; 0 when they may not be checked in one batch, or not without asking the
     /// loader.
     words: usize,
     pc: u64,
@@ -333,14 +333,13 @@ impl Trace {
             return;
         }
         self.whole = Whole {
-            words: words.max(BLOCK),
+            words: self.words.fill_block(words),
             pc: leaf.pc,
             sp: leaf.sp,
             fp: leaf.fp,
             fp_mask: if leaf.fp_is_live { u64::MAX } else { 0 },
             base: bounds.low,
         };
-        self.words.fill_block(words);
     }
 
     /// Drops modules that no unwound frame lies in.

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ptr;
 
 use heaptally_capture::hook::{self, Block};
-use heaptally_capture::{Entry, tag};
+use heaptally_capture::{Entry, Head, tag};
 
 use super::thread;
 use crate::TallyAlloc;
@@ -53,12 +53,13 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
         let address = tag::launder(address);
         // SAFETY: the block is the caller's until the inner allocator has it back; this thread's head.
-        if unsafe { hook::freed_off(thread::head(), address, layout.size()) } {
+        let head = thread::head();
+        if unsafe { hook::freed_off(head, address, layout.size()) } {
             // SAFETY: the block was allocated with this layout.
             unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) }
         } else {
             // SAFETY: the caller's promise.
-            unsafe { self.dealloc_tracked(address, layout) }
+            unsafe { self.dealloc_tracked(address, layout, head) }
         }
     }
 
@@ -117,12 +118,12 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     ///
     /// As for `dealloc`.
     #[inline(never)]
-    unsafe fn dealloc_tracked(&self, address: *mut u8, layout: Layout) {
+    unsafe fn dealloc_tracked(&self, address: *mut u8, layout: Layout, head: &'static Head) {
         let block = Block { address, size: layout.size() };
         // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
         unsafe {
-            match thread::tracked() {
-                Some(state) if hook::freed_tracked(state, block, entry().sp) => {
+            match thread::tracked(head) {
+                Some(state) if hook::freed_tracked(state, block, stack_pointer()) => {
                     self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align()));
                 }
                 _ => self.dealloc_slow(address, layout),
@@ -137,7 +138,7 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     #[inline(never)]
     unsafe fn dealloc_slow(&self, address: *mut u8, layout: Layout) {
         let block = Block { address, size: layout.size() };
-        let sp = entry().sp;
+        let sp = stack_pointer();
         // SAFETY: the block is the caller's.
         let origin = unsafe { hook::origin(block) };
         hook::freed(thread::current(sp), block, origin, sp);
@@ -166,19 +167,26 @@ unsafe fn count_allocated(address: *mut u8, size: usize) -> *mut u8 {
     // SAFETY: the caller's, and the entry of the calling method, in which this is inlined. The launder afterwards
     // keeps that method's frame on the stack: see `entry`.
     let Entry { pc, sp, fp } = entry();
-    tag::launder(unsafe { count_allocated_tracked(address, size, pc, sp, fp) })
+    tag::launder(unsafe { count_allocated_tracked(address, size, pc, sp, fp, head) })
 }
 
 /// # Safety
 ///
 /// As for [`hook::allocated`].
 #[inline(never)]
-unsafe fn count_allocated_tracked(address: *mut u8, size: usize, pc: usize, sp: usize, fp: usize) -> *mut u8 {
+unsafe fn count_allocated_tracked(
+    address: *mut u8,
+    size: usize,
+    pc: usize,
+    sp: usize,
+    fp: usize,
+    head: &'static Head,
+) -> *mut u8 {
     // PERF: one by one, so that they come in registers.
     let entry = Entry { pc, sp, fp };
     // SAFETY: the caller's.
     unsafe {
-        match thread::tracked() {
+        match thread::tracked(head) {
             Some(state) if hook::allocated_tracked(state, Block { address, size }, entry) => address,
             _ => count_allocated_slow(address, size, entry),
         }
@@ -215,4 +223,13 @@ fn entry() -> Entry {
         )
     };
     Entry { pc, sp, fp }
+}
+
+/// The stack pointer of the calling function, as in [`entry`].
+#[inline(always)]
+fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: copies a register.
+    unsafe { std::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
 }

@@ -38,12 +38,11 @@ pub(crate) fn head() -> &'static Head {
     unsafe { &*STATE.get() }
 }
 
-/// The calling thread's state, if the head says that its allocations are tracked.
+/// The state that a head begins, if it says that its owner's allocations are tracked.
 #[inline(always)]
-pub(crate) fn tracked() -> Option<&'static ThreadState> {
-    let head = STATE.get();
-    // SAFETY: as in `head`; only the head of a state is ever marked, and it has the provenance of the whole.
-    unsafe { (*head).is_tracked().then(|| &*head.cast::<ThreadState>()) }
+pub(crate) fn tracked(head: &'static Head) -> Option<&'static ThreadState> {
+    // SAFETY: only the head of a state is ever marked, and `head` has the provenance of the whole.
+    head.is_tracked().then(|| unsafe { &*ptr::from_ref(head).cast::<ThreadState>() })
 }
 
 /// The calling thread's state; `None` for a thread that has none, or none yet.
