@@ -80,15 +80,27 @@ impl Verification {
 }
 
 impl Capturer {
-    /// Whether the stack is that of the last capture, found the quick way: false says nothing.
+    /// Whether the hook was entered as at the last capture; false where the quick way cannot be taken.
+    #[inline(always)]
+    pub(crate) fn is_entry_of_last(&self, entry: Entry) -> bool {
+        self.unwinder.trace.has_leaf(&entry.state())
+    }
+
+    /// The instruction pointer of the last entry.
+    #[inline(always)]
+    pub(crate) fn last_pc(&self) -> usize {
+        self.unwinder.trace.leaf_pc() as usize
+    }
+
+    /// Whether the stack is that of the last capture.
     ///
     /// # Safety
     ///
-    /// As for [`Capturer::capture`].
+    /// As for [`Capturer::capture`], for an entry that [`Capturer::is_entry_of_last`].
     #[inline(always)]
-    pub(crate) unsafe fn is_unchanged(&self, entry: Entry) -> bool {
+    pub(crate) unsafe fn is_unchanged(&self) -> bool {
         // SAFETY: the caller's.
-        unsafe { self.unwinder.trace.is_unchanged(&entry.state()) }
+        unsafe { self.unwinder.trace.is_unchanged() }
     }
 
     /// Takes the stack of the calling thread, as it is outside the hook that was entered at `entry`.

@@ -167,32 +167,39 @@ unsafe fn allocated_in_state(
     id
 }
 
-/// Counts an allocation of a thread whose head says that it is tracked, and tags the block. False, and nothing done,
-/// when a signal handler has interrupted an operation, which the long path must look into.
+/// Counts an allocation of a thread whose head says that it is tracked, and tags the block, whose address is returned.
+/// `None`, and nothing done, when a signal handler has interrupted an operation, which the long path must look into.
 ///
 /// # Safety
 ///
 /// As for [`allocated`]; `state` is the calling thread's.
 #[inline(always)]
-pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry: Entry) -> bool {
-    let Some(mut busy) = state.enter(entry.sp) else { return false };
+pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry: Entry) -> Option<*mut u8> {
+    let mut busy = state.enter(entry.sp)?;
+    let Block { address, size } = block;
     let scratch = busy.scratch();
-    // PERF: what a loop of allocations takes every time, with no call before its end, so that nothing is saved.
+    // PERF: what a loop of allocations takes every time. It calls nothing before its end, and what can be read again is
+    // not kept, so that nothing has to be saved.
     // SAFETY: the caller's.
     unsafe {
-        if let Some(line) = scratch.last_line
-            && scratch.capturer.is_unchanged(entry)
-        {
-            state.captures.count_reused();
-            state.head.totals.count_allocated(block.size);
-            line.count_allocated(block.size);
-            tag::write(block.address, block.size, scratch.last);
-        } else {
+        if scratch.last_line.is_none() || !scratch.capturer.is_entry_of_last(entry) {
             busy.hand_over();
-            allocated_elsewhere(state, block.address, block.size, entry.pc, entry.sp, entry.fp);
+            return Some(allocated_elsewhere(state, address, size, entry.pc, entry.sp, entry.fp));
+        }
+        if !scratch.capturer.is_unchanged() {
+            let pc = scratch.capturer.last_pc();
+            busy.hand_over();
+            return Some(allocated_elsewhere(state, address, size, pc, state.busy_stack_pointer(), entry.fp));
         }
     }
-    true
+    if let Some(line) = scratch.last_line {
+        state.captures.count_reused();
+        state.head.totals.count_allocated(size);
+        line.count_allocated(size);
+    }
+    // SAFETY: the caller's block.
+    unsafe { tag::write(address, size, scratch.last) };
+    Some(address)
 }
 
 /// The rest of [`allocated_tracked`], for a stack that is not the last one. The parts of block and entry one by one, so
@@ -209,13 +216,14 @@ unsafe fn allocated_elsewhere(
     pc: usize,
     sp: usize,
     fp: usize,
-) {
+) -> *mut u8 {
     // SAFETY: the caller's.
     unsafe {
         let mut busy = state.resume();
         let id = charge_to_stack(state, &mut busy, size, Entry { pc, sp, fp });
         tag::write(address, size, id);
     }
+    address
 }
 
 /// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own.

@@ -108,6 +108,7 @@ impl ThreadState {
     }
 
     /// The stack pointer of the operation in progress, 0 for none.
+    #[inline(always)]
     pub(crate) fn busy_stack_pointer(&self) -> usize {
         // Acquire: pairs with the Release in `Busy::drop`.
         self.busy.load(Ordering::Acquire)

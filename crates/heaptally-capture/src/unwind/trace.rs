@@ -47,9 +47,9 @@ struct Frame {
 /// The hook's frame of the trace, and how many words vouch for the rest.
 #[derive(Clone, Copy)]
 struct Whole {
-    /// Words of all steps, in whole blocks; 0 when they may not be checked in one batch, or not without asking the
-    /// loader.
+    /// Words of all steps, in whole blocks.
     words: usize,
+    /// 0, which is no leaf's, when the words may not be checked in one batch, or not without asking the loader.
     pc: u64,
     sp: u64,
     fp: u64,
@@ -111,22 +111,32 @@ pub(crate) enum Reusable {
 }
 
 impl Trace {
-    /// Whether the stack is that of the trace, to the last word. False says nothing.
+    /// Whether `leaf` is the trace's own, and the shortcut may be taken.
+    #[inline(always)]
+    pub(crate) fn has_leaf(&self, leaf: &FrameState) -> bool {
+        let whole = &self.whole;
+        // Without words no leaf is at that pc.
+        (leaf.pc ^ whole.pc) | (leaf.sp ^ whole.sp) | ((leaf.fp ^ whole.fp) & whole.fp_mask) == 0
+    }
+
+    pub(crate) fn leaf_pc(&self) -> u64 {
+        self.whole.pc
+    }
+
+    /// Whether the rest of the stack is that of the trace, to the last word.
     ///
     /// # Safety
     ///
-    /// `leaf` is the calling thread's state in a function that has not returned, and the trace its own.
+    /// [`Trace::has_leaf`] the calling thread's state, in a function that has not returned, and the trace is its own.
     #[inline(always)]
-    pub(crate) unsafe fn is_unchanged(&self, leaf: &FrameState) -> bool {
-        let whole = &self.whole;
-        let differs = (leaf.pc ^ whole.pc) | (leaf.sp ^ whole.sp) | ((leaf.fp ^ whole.fp) & whole.fp_mask);
+    pub(crate) unsafe fn is_unchanged(&self) -> bool {
         // SAFETY: as in `reusable`: the words lie on the thread's own stack, at or above the live sp.
-        differs == 0 && whole.words != 0 && unsafe { self.words.all_unchanged(whole.base, whole.words) }
+        unsafe { self.words.all_unchanged(self.whole.base, self.whole.words) }
     }
 
     /// Forgets everything: the next capture unwinds to the root.
     pub(crate) fn clear(&mut self) {
-        self.whole.words = 0;
+        self.whole.pc = 0;
         self.len = 0;
         self.on_stack = 0;
         self.module_count = 0;
@@ -321,7 +331,7 @@ impl Trace {
         }
         self.len = len;
         self.on_stack = on_stack;
-        self.whole.words = 0;
+        self.whole.pc = 0;
     }
 
     /// Lets [`Trace::is_unchanged`] say yes, if the trace is of the kind that it can tell.
@@ -332,9 +342,10 @@ impl Trace {
         if self.on_stack != self.len || self.rests_on_loader() || words == 0 {
             return;
         }
+        let blocks = self.words.fill_block(words);
         self.whole = Whole {
-            words: self.words.fill_block(words),
-            pc: leaf.pc,
+            words: blocks,
+            pc: if blocks == 0 { 0 } else { leaf.pc },
             sp: leaf.sp,
             fp: leaf.fp,
             fp_mask: if leaf.fp_is_live { u64::MAX } else { 0 },

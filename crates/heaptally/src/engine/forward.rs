@@ -182,14 +182,15 @@ unsafe fn count_allocated_tracked(
     fp: usize,
     head: &'static Head,
 ) -> *mut u8 {
-    // PERF: one by one, so that they come in registers.
-    let entry = Entry { pc, sp, fp };
+    // PERF: one by one, so that they come in registers, and both calls at the end are jumps.
     // SAFETY: the caller's.
     unsafe {
-        match thread::tracked(head) {
-            Some(state) if hook::allocated_tracked(state, Block { address, size }, entry) => address,
-            _ => count_allocated_slow(address, size, entry),
+        if let Some(state) = thread::tracked(head)
+            && let Some(address) = hook::allocated_tracked(state, Block { address, size }, Entry { pc, sp, fp })
+        {
+            return address;
         }
+        count_allocated_slow(address, size, pc, sp, fp)
     }
 }
 
@@ -198,9 +199,9 @@ unsafe fn count_allocated_tracked(
 /// As for [`hook::allocated`].
 #[cold]
 #[inline(never)]
-unsafe fn count_allocated_slow(address: *mut u8, size: usize, entry: Entry) -> *mut u8 {
+unsafe fn count_allocated_slow(address: *mut u8, size: usize, pc: usize, sp: usize, fp: usize) -> *mut u8 {
     // SAFETY: the caller's.
-    unsafe { hook::allocated(thread::current(entry.sp), Block { address, size }, entry) };
+    unsafe { hook::allocated(thread::current(sp), Block { address, size }, Entry { pc, sp, fp }) };
     address
 }
 
