@@ -17,12 +17,13 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use conserved::quiet_snapshot;
-use heaptally::{Config, Counts, TallyAlloc};
+use heaptally::{Config, Counts, OnMismatch, TallyAlloc};
 
 #[global_allocator]
 static ALLOC: TallyAlloc = TallyAlloc::system();
@@ -84,11 +85,16 @@ fn interrupted() {
     unreachable!("the handler leads away from here");
 }
 
+/// Every capture is compared with the platform's unwinder, whose place `signals` has taken.
+fn config() -> Config {
+    Config::new().modules(["abandoned"]).verify_captures(NonZeroU32::MIN, OnMismatch::Abort)
+}
+
 #[test]
 fn a_thread_that_jumped_out_of_the_allocator_has_stacks_again() {
     watchdog::abort_unless_done_in(Duration::from_secs(60), "abandoned");
     signals::handle(libc::SIGUSR1, on_signal);
-    heaptally::start(Config::new().modules(["abandoned"])).unwrap();
+    heaptally::start(config()).unwrap();
     for n in 1..=THREADS {
         thread::spawn(outer);
         while LANDED.load(Ordering::SeqCst) < n {

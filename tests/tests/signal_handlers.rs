@@ -14,6 +14,7 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU32;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use bump::Bump;
 use conserved::quiet_snapshot;
-use heaptally::{Config, Counts, SiteKind, Snapshot, TallyAlloc};
+use heaptally::{Config, Counts, OnMismatch, SiteKind, Snapshot, TallyAlloc};
 
 #[global_allocator]
 static ALLOC: TallyAlloc<Bump> = TallyAlloc::new(Bump);
@@ -88,11 +89,16 @@ fn without_stack(snapshot: &Snapshot) -> Counts {
     row.map_or(Counts::ZERO, |row| row.counts())
 }
 
+/// Every capture is compared with the platform's unwinder, whose place `signals` has taken.
+fn config() -> Config {
+    Config::new().modules(["signal_handlers"]).verify_captures(NonZeroU32::MIN, OnMismatch::Abort)
+}
+
 #[test]
 fn what_handlers_allocate_is_counted_once_and_charged_or_shown() {
     watchdog::abort_unless_done_in(Duration::from_secs(120), "signal_handlers");
     signals::handle(libc::SIGUSR1, on_signal);
-    heaptally::start(Config::new().modules(["signal_handlers"])).unwrap();
+    heaptally::start(config()).unwrap();
     let before = quiet_snapshot().unwrap();
     assert_eq!(without_stack(&before), Counts::ZERO);
 

@@ -108,7 +108,7 @@ impl Capturer {
     /// # Safety
     ///
     /// `entry` was read by the calling thread in a function that has not returned.
-    #[inline(always)]
+    #[inline]
     pub(crate) unsafe fn capture(&mut self, entry: Entry, process: &Process, counts: &CaptureCounts) -> Captured {
         let limit = process.max_depth.load(Ordering::Relaxed) as usize;
         let arena: &Arena = &process.arena;
@@ -126,7 +126,7 @@ impl Capturer {
         captured
     }
 
-    #[inline(always)]
+    #[inline]
     fn settle(&mut self, outcome: Outcome, entry: Entry, limit: usize, counts: &CaptureCounts) -> Captured {
         self.is_platforms = matches!(outcome, Outcome::Fallback(_));
         match outcome {
@@ -186,19 +186,19 @@ impl Capturer {
     }
 
     /// Frames of the stack.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn depth(&self) -> usize {
         if self.is_platforms { self.platform.leaf_first().len() } else { self.unwinder.trace.depth() }
     }
 
     /// Whether the stack went on towards the root when the limit was reached.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn truncated(&self) -> bool {
         if self.is_platforms { self.platform.truncated } else { self.unwinder.trace.truncated() }
     }
 
     /// What stands for the stack.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn hash(&self, process: &Process) -> StackHash {
         if self.is_platforms {
             let root = process.hash_key.root(self.platform.truncated);

@@ -247,7 +247,7 @@ pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize
 /// # Safety
 ///
 /// As for [`allocated`].
-#[inline(always)]
+#[inline]
 unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size: usize, entry: Entry) -> StackId {
     let scratch = busy.scratch();
     // SAFETY: the caller's.
@@ -269,7 +269,7 @@ unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size
 }
 
 /// Counts an allocation on the thread's own line, which is returned, or on the shared one.
-#[inline(always)]
+#[inline]
 fn charge(state: &'static ThreadState, id: StackId, size: usize) -> Option<&'static Line> {
     let own = state.private.line(id);
     match own {
@@ -286,7 +286,7 @@ fn charge(state: &'static ThreadState, id: StackId, size: usize) -> Option<&'sta
 }
 
 /// The id of the stack just captured.
-#[inline(always)]
+#[inline]
 fn find_or_record(state: &ThreadState, scratch: &mut Scratch) -> StackId {
     let hash = scratch.capturer.hash(&PROCESS);
     let id = match scratch.cache.find(hash) {

@@ -55,7 +55,9 @@ impl Config {
         self
     }
 
-    /// Keeps the `frames` innermost frames of a stack, 1 to [`Config::MAX_DEPTH`]. Stacks cut there are counted in
+    /// Keeps the innermost frames of a stack, `frames` of them at most, 1 to [`Config::MAX_DEPTH`]; of a deeper stack at
+    /// least half as many, so that one that grows and shrinks around the limit is not cut anew with each call. How many
+    /// depends on the stacks before it. Stacks that were cut are counted in
     /// [`Losses::truncated_stacks`](crate::Losses::truncated_stacks).
     #[must_use]
     pub fn max_depth(mut self, frames: usize) -> Self {

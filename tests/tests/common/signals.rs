@@ -1,8 +1,8 @@
 //! Sends signals to threads, and to the calling one in the middle of the allocator.
 //!
 //! A handler runs on whatever thread a signal is sent to. [`raise_in_hook`] makes the next capture of the calling
-//! thread's stack raise one: the program's own `_Unwind_Backtrace`, which heaptally calls from the allocator, takes
-//! the place of the unwinder's.
+//! thread's stack raise one: the program's own `_Unwind_Backtrace`, which heaptally calls from the allocator when it is
+//! told to verify captures, takes the place of the unwinder's.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};

@@ -15,6 +15,9 @@ const RBP: u64 = 6;
 const RSP: u64 = 7;
 const RETURN_ADDRESS: u64 = 16;
 
+/// Of an opcode whose upper two bits say what it is.
+const LOW_BITS: u8 = 0x3F;
+
 /// `DW_CFA_remember_state` nests at most this deep; compilers use one level.
 const REMEMBERED_ROWS: usize = 4;
 
@@ -125,150 +128,126 @@ impl<'a> Program<'a, '_> {
         let mut depth = 0;
         while !self.bytes.is_empty() {
             let opcode = self.bytes.u8()?;
-            let low = u64::from(opcode & 0x3F);
-            match opcode >> 6 {
-                1 => {
-                    if self.advance(low)? {
-                        return Some(());
-                    }
-                    continue;
-                }
-                2 => {
-                    let offset = self.bytes.uleb()? as i64;
-                    row.set(low, Saved::AtCfa(self.factored(offset)?));
-                    continue;
-                }
-                3 => {
-                    row.restore(low, initial);
-                    continue;
-                }
-                _ => {}
-            }
             match opcode {
-                // nop
-                0x00 => {}
-                // set_loc
-                0x01 => {
-                    self.location = self.bytes.encoded(self.cie.address_encoding)?;
-                    if self.location > self.address {
-                        return Some(());
-                    }
-                }
-                // advance_loc1, 2, 4
-                0x02..=0x04 => {
-                    let delta = match opcode {
-                        0x02 => self.bytes.u8()?.into(),
-                        0x03 => self.bytes.u16()?.into(),
-                        _ => self.bytes.u32()?.into(),
-                    };
-                    if self.advance(delta)? {
-                        return Some(());
-                    }
-                }
-                // offset_extended
-                0x05 => {
-                    let register = self.bytes.uleb()?;
-                    let offset = self.bytes.uleb()? as i64;
-                    row.set(register, Saved::AtCfa(self.factored(offset)?));
-                }
-                // restore_extended
-                0x06 => row.restore(self.bytes.uleb()?, initial),
-                // undefined
-                0x07 => row.set(self.bytes.uleb()?, Saved::Undefined),
-                // same_value
-                0x08 => row.set(self.bytes.uleb()?, Saved::Same),
-                // register
-                0x09 => {
-                    let register = self.bytes.uleb()?;
-                    self.bytes.uleb()?;
-                    row.set(register, Saved::Elsewhere);
-                }
                 // remember_state
                 0x0A => {
-                    *remembered.get_mut(depth)? = *row;
+                    remembered.get_mut(depth)?.clone_from(row);
                     depth += 1;
                 }
                 // restore_state
                 0x0B => {
                     depth = usize::checked_sub(depth, 1)?;
-                    *row = *remembered.get(depth)?;
+                    row.clone_from(remembered.get(depth)?);
                 }
-                // def_cfa
-                0x0C => {
-                    let register = self.bytes.uleb()?;
-                    row.cfa = Cfa::Register { register, offset: self.bytes.uleb()? as i64 };
+                // advance_loc, set_loc, advance_loc1, advance_loc2, advance_loc4
+                0x40..0x80 | 0x01..=0x04 => {
+                    self.move_on(opcode)?;
+                    if self.location > self.address {
+                        return Some(());
+                    }
                 }
-                // def_cfa_register
-                0x0D => {
-                    let Cfa::Register { register, .. } = &mut row.cfa else { return None };
-                    *register = self.bytes.uleb()?;
-                }
-                // def_cfa_offset, def_cfa_offset_sf
-                0x0E | 0x13 => {
-                    let new = if opcode == 0x0E {
-                        self.bytes.uleb()? as i64
-                    } else {
-                        let offset = self.bytes.sleb()?;
-                        self.factored(offset)?
-                    };
-                    let Cfa::Register { offset, .. } = &mut row.cfa else { return None };
-                    *offset = new;
-                }
-                // def_cfa_expression
-                0x0F => row.cfa = Cfa::Expression(self.bytes.block()?),
-                // expression
-                0x10 => {
-                    let register = self.bytes.uleb()?;
-                    row.set(register, Saved::AtExpression(self.bytes.block()?));
-                }
-                // offset_extended_sf
-                0x11 => {
-                    let register = self.bytes.uleb()?;
-                    let offset = self.bytes.sleb()?;
-                    row.set(register, Saved::AtCfa(self.factored(offset)?));
-                }
-                // def_cfa_sf
-                0x12 => {
-                    let register = self.bytes.uleb()?;
-                    let offset = self.bytes.sleb()?;
-                    row.cfa = Cfa::Register { register, offset: self.factored(offset)? };
-                }
-                // val_offset, val_offset_sf
-                0x14 | 0x15 => {
-                    let register = self.bytes.uleb()?;
-                    self.bytes.uleb()?;
-                    row.set(register, Saved::Elsewhere);
-                }
-                // val_expression
-                0x16 => {
-                    let register = self.bytes.uleb()?;
-                    self.bytes.block()?;
-                    row.set(register, Saved::Elsewhere);
-                }
-                // GNU_args_size: says how much a call pops when an exception is caught; moves nothing.
-                0x2E => {
-                    self.bytes.uleb()?;
-                }
-                // GNU_negative_offset_extended
-                0x2F => {
-                    let register = self.bytes.uleb()?;
-                    let offset = self.bytes.uleb()? as i64;
-                    row.set(register, Saved::AtCfa(self.factored(offset)?.checked_neg()?));
-                }
-                _ => return None,
+                // def_cfa and its variants
+                0x0C..=0x0F | 0x12 | 0x13 => self.define_cfa(opcode, row)?,
+                _ => self.save_or_restore(opcode, row, initial)?,
             }
         }
         Some(())
     }
 
-    /// Moves the location on; true when it has passed the address that is asked for.
-    fn advance(&mut self, delta: u64) -> Option<bool> {
+    /// Instructions that move the location.
+    fn move_on(&mut self, opcode: u8) -> Option<()> {
+        let delta = match opcode {
+            0x01 => {
+                self.location = self.bytes.encoded(self.cie.address_encoding)?;
+                return Some(());
+            }
+            0x02 => self.bytes.u8()?.into(),
+            0x03 => self.bytes.u16()?.into(),
+            0x04 => self.bytes.u32()?.into(),
+            _ => u64::from(opcode & LOW_BITS),
+        };
         self.location = self.location.checked_add(delta.checked_mul(self.cie.code_align)?)?;
-        Some(self.location > self.address)
+        Some(())
     }
 
-    fn factored(&self, offset: i64) -> Option<i64> {
-        offset.checked_mul(self.cie.data_align)
+    /// Instructions that say where the canonical frame address comes from.
+    fn define_cfa(&mut self, opcode: u8, row: &mut Row<'a>) -> Option<()> {
+        if opcode == 0x0F {
+            // def_cfa_expression
+            row.cfa = Cfa::Expression(self.bytes.block()?);
+            return Some(());
+        }
+        let (mut register, mut offset) = match row.cfa {
+            Cfa::Register { register, offset } => (register, offset),
+            // def_cfa and def_cfa_sf need no register before them.
+            _ if matches!(opcode, 0x0C | 0x12) => (0, 0),
+            _ => return None,
+        };
+        // def_cfa, def_cfa_register, def_cfa_sf
+        if matches!(opcode, 0x0C | 0x0D | 0x12) {
+            register = self.bytes.uleb()?;
+        }
+        match opcode {
+            // def_cfa, def_cfa_offset
+            0x0C | 0x0E => offset = self.bytes.uleb()? as i64,
+            // def_cfa_sf, def_cfa_offset_sf
+            0x12 | 0x13 => offset = self.factored_sleb()?,
+            _ => {}
+        }
+        row.cfa = Cfa::Register { register, offset };
+        Some(())
+    }
+
+    /// Instructions that say where a register is.
+    fn save_or_restore(&mut self, opcode: u8, row: &mut Row<'a>, initial: &Row<'a>) -> Option<()> {
+        let register = match opcode {
+            // nop
+            0x00 => return Some(()),
+            // GNU_args_size: says how much a call pops when an exception is caught; moves nothing.
+            0x2E => return self.bytes.uleb().map(drop),
+            0x80.. => u64::from(opcode & LOW_BITS),
+            _ => self.bytes.uleb()?,
+        };
+        let saved = match opcode {
+            // restore, restore_extended
+            0xC0.. | 0x06 => {
+                row.restore(register, initial);
+                return Some(());
+            }
+            // offset, offset_extended
+            0x80..0xC0 | 0x05 => Saved::AtCfa(self.factored_uleb()?),
+            // undefined
+            0x07 => Saved::Undefined,
+            // same_value
+            0x08 => Saved::Same,
+            // expression
+            0x10 => Saved::AtExpression(self.bytes.block()?),
+            // offset_extended_sf
+            0x11 => Saved::AtCfa(self.factored_sleb()?),
+            // GNU_negative_offset_extended
+            0x2F => Saved::AtCfa(self.factored_uleb()?.checked_neg()?),
+            // register, val_offset, val_offset_sf
+            0x09 | 0x14 | 0x15 => {
+                self.bytes.uleb()?;
+                Saved::Elsewhere
+            }
+            // val_expression
+            0x16 => {
+                self.bytes.block()?;
+                Saved::Elsewhere
+            }
+            _ => return None,
+        };
+        row.set(register, saved);
+        Some(())
+    }
+
+    fn factored_uleb(&mut self) -> Option<i64> {
+        (self.bytes.uleb()? as i64).checked_mul(self.cie.data_align)
+    }
+
+    fn factored_sleb(&mut self) -> Option<i64> {
+        self.bytes.sleb()?.checked_mul(self.cie.data_align)
     }
 }
 

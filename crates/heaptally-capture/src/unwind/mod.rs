@@ -155,7 +155,7 @@ impl Unwinder {
     /// # Safety
     ///
     /// `leaf` is the calling thread's state in a function that has not returned, and `thread` its own.
-    #[inline(always)]
+    #[inline]
     pub(crate) unsafe fn capture(
         &self,
         thread: &mut ThreadUnwinder,
@@ -227,7 +227,7 @@ impl Unwinder {
     /// # Safety
     ///
     /// As for [`Unwinder::capture`].
-    #[inline(always)]
+    #[inline]
     unsafe fn walk(
         &self,
         thread: &mut ThreadUnwinder,

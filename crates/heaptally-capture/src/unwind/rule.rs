@@ -124,12 +124,12 @@ impl Rule {
     }
 
     /// What [`Rule::word`] gave.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn from_word(word: u64) -> Self {
         Self(word)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn kind(self) -> Kind {
         match self.0 & KIND_MASK {
             1 => Kind::Plain,
@@ -141,18 +141,18 @@ impl Rule {
     }
 
     /// Whether the step depends on fp itself, not only hands it on.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn uses_fp(self) -> bool {
         self.0 & (BASE_FP | FP_AT_FP) != 0
     }
 
     /// Whether the caller's fp is this frame's.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn keeps_fp(self) -> bool {
         self.0 & FP_MASK == 0 && self.kind() != Kind::Sigreturn
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn is_plain(self) -> bool {
         self.0 & KIND_MASK == Kind::Plain as u64
     }
@@ -164,7 +164,7 @@ impl Rule {
     ///
     /// `frame` is a frame of the calling thread's live stack, or was found to be by rules and reads, and this is the
     /// rule of its `pc`: then the words it names are mapped.
-    #[inline(always)]
+    #[inline]
     pub(crate) unsafe fn step_below(self, frame: &FrameState, high: u64) -> Option<Step> {
         let cfa = self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7));
         if cfa <= frame.sp || cfa > high {
@@ -202,13 +202,13 @@ impl Rule {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn base(self, frame: &FrameState) -> u64 {
         if self.0 & BASE_FP != 0 { frame.fp } else { frame.sp }
     }
 
     /// The address of the saved fp, 0 when it is in the register still.
-    #[inline(always)]
+    #[inline]
     fn fp_slot(self, frame: &FrameState, cfa: u64, b: i64) -> u64 {
         match self.0 & FP_MASK {
             0 => 0,

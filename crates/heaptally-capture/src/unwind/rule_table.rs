@@ -38,7 +38,7 @@ pub(crate) struct RuleKey(u64);
 
 impl RuleKey {
     /// `pc` is below 2^47, as addresses of user code are.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn new(pc: u64, exact: bool, generation: u16) -> Self {
         Self(pc << 1 | u64::from(exact) | u64::from(generation) << 48)
     }
@@ -65,7 +65,7 @@ impl RuleTable {
         self.rules.load(Ordering::Relaxed)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn find(&self, key: RuleKey) -> Option<Rule> {
         let newest = self.newest.load(Ordering::Relaxed) as usize;
         // PERF: the first slot of the newest level has nearly all of them.
@@ -133,7 +133,7 @@ impl RuleTable {
         None
     }
 
-    #[inline(always)]
+    #[inline]
     fn level(&self, level: usize) -> Option<*const Slot> {
         // Acquire: pairs with the Release in `level_or_map`.
         let base = self.levels.get(level)?.load(Ordering::Acquire);
@@ -169,7 +169,7 @@ const fn level_slots(level: usize) -> usize {
 }
 
 /// The `step`-th slot that `key` may be in.
-#[inline(always)]
+#[inline]
 fn slot(base: *const Slot, level: usize, key: RuleKey, step: usize) -> &'static Slot {
     // PERF: return addresses differ in their low bits; a multiplication would spread them better and cost three
     // cycles of every frame's chain of dependent loads.

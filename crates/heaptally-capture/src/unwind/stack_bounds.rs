@@ -54,7 +54,7 @@ impl StackBounds {
         Self { low, high }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn contains(self, address: u64) -> bool {
         self.low <= address && address < self.high
     }

@@ -37,7 +37,7 @@ pub(crate) const BLOCK: usize = 8;
 
 impl<const N: usize> StackWords<N> {
     /// Puts a word at `index`. Its address is meaningless if it does not lie in the 4 GiB from the base.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn set(&mut self, index: usize, offset: u64, value: u64) {
         self.offsets[index] = offset as u32;
         self.values[index] = value;
@@ -45,7 +45,7 @@ impl<const N: usize> StackWords<N> {
 
     /// Fills what is missing of the last block with copies of the first word, and returns the number of words in whole
     /// blocks; 0 when they would not fit.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn fill_block(&mut self, words: usize) -> usize {
         let filled = words.next_multiple_of(BLOCK);
         if filled > N {
@@ -58,7 +58,7 @@ impl<const N: usize> StackWords<N> {
         filled
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn value(&self, index: usize) -> u64 {
         self.values[index]
     }
@@ -136,7 +136,7 @@ impl<const N: usize> StackWords<N> {
     /// # Safety
     ///
     /// As for [`StackWords::all_unchanged`], for any number of words.
-    #[inline(always)]
+    #[inline]
     pub(crate) unsafe fn unchanged(&self, base: u64, words: usize) -> usize {
         let mut begin = 0;
         // SAFETY: `begin + BLOCK` is at most `words`.
@@ -152,7 +152,7 @@ impl<const N: usize> StackWords<N> {
     /// # Safety
     ///
     /// As for [`StackWords::all_unchanged`], for the block that begins at `begin`.
-    #[inline(always)]
+    #[inline]
     unsafe fn block_differs(&self, base: u64, begin: usize) -> bool {
         let differs: u64;
         // SAFETY: loads what the caller vouches for.

@@ -169,7 +169,7 @@ impl Trace {
     }
 
     /// Whether unloading or loading modules may have changed what the trace rests on (C3).
-    #[inline(always)]
+    #[inline]
     pub(crate) fn rests_on_loader(&self) -> bool {
         self.module_count != 0 || self.outside_root != 0
     }
@@ -179,7 +179,7 @@ impl Trace {
     }
 
     /// Frames of the stack that is recorded.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn depth(&self) -> usize {
         self.len.saturating_sub(1)
     }
@@ -191,7 +191,7 @@ impl Trace {
     }
 
     /// The hash of the stack that is recorded; of its root, when it has no frames.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn hash(&self, key: &HashKey) -> StackHash {
         match self.frames[..self.depth()].last() {
             Some(leaf) => leaf.hash,
@@ -200,7 +200,7 @@ impl Trace {
     }
 
     /// What can be reused by a capture whose hook's frame is `leaf`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn reusable(&self, leaf: &FrameState, bounds: StackBounds) -> Reusable {
         if self.on_stack == 0 || !bounds.contains(leaf.sp) {
             return Reusable::InOrder(self.len);
@@ -227,7 +227,7 @@ impl Trace {
     }
 
     /// The frame that the walk, having reached `state`, may join at; `limit` is moved on for the next try.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn join(&self, state: &FrameState, limit: &mut Reusable) -> Option<usize> {
         match limit {
             Reusable::Checked(end) => {
@@ -335,7 +335,7 @@ impl Trace {
     }
 
     /// Lets [`Trace::is_unchanged`] say yes, if the trace is of the kind that it can tell.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn allow_shortcut(&mut self, bounds: StackBounds) {
         let Some(leaf) = self.frames[..self.len].last() else { return };
         let words = usize::from(leaf.word_end);
@@ -369,7 +369,7 @@ impl Trace {
 
 impl Frame {
     /// Whether a walk that has reached `state` would go on as from here (C1).
-    #[inline(always)]
+    #[inline]
     fn is(&self, state: &FrameState) -> bool {
         self.sp == state.sp
             && self.pc == state.pc
@@ -379,7 +379,7 @@ impl Frame {
 }
 
 /// An instruction pointer as records and hashes have it: user addresses have 47 bits.
-#[inline(always)]
+#[inline]
 fn tagged(pc: u64, generation: u16) -> u64 {
     pc | u64::from(generation) << 48
 }
