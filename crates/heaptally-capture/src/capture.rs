@@ -55,7 +55,7 @@ pub(crate) enum Captured {
 
 impl Entry {
     #[inline(always)]
-    fn state(self) -> FrameState {
+    pub(crate) fn state(self) -> FrameState {
         FrameState { pc: self.pc as u64, sp: self.sp as u64, fp: self.fp as u64, exact: true }
     }
 }

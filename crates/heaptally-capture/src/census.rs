@@ -21,7 +21,7 @@ use crate::thread_state::{ThreadState, ownership};
 pub fn freed_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
     let issued = PROCESS.stacks.issued();
     for state in PROCESS.registry.iter() {
-        visit(StackId::BEFORE_START, state.before_start_freed());
+        visit(StackId::BEFORE_START, state.head.before_start.freed());
         state.private.for_each(issued, |id, line| visit(id, line.freed()));
     }
     PROCESS.shared.for_each(issued, |id, line| visit(id, line.freed()));
@@ -31,7 +31,7 @@ pub fn freed_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
 pub fn allocated_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
     let issued = PROCESS.stacks.issued();
     for state in PROCESS.registry.iter() {
-        visit(StackId::BEFORE_START, state.before_start_allocated());
+        visit(StackId::BEFORE_START, state.head.before_start.allocated());
         state.private.for_each(issued, |id, line| visit(id, line.allocated()));
     }
     PROCESS.shared.for_each(issued, |id, line| visit(id, line.allocated()));
@@ -42,7 +42,7 @@ pub fn allocated_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
 pub fn totals() -> [u64; 4] {
     let sum = |words: fn(&crate::Line) -> [u64; 2]| {
         let shared = words(&PROCESS.shared_totals);
-        PROCESS.registry.iter().fold(shared, |sum, state| add(sum, words(&state.head.totals)))
+        PROCESS.registry.iter().fold(shared, |sum, state| add(sum, state.totals(words)))
     };
     let [freed_blocks, freed_bytes] = sum(crate::Line::freed);
     let [allocated_blocks, allocated_bytes] = sum(crate::Line::allocated);
@@ -65,8 +65,7 @@ pub fn captures() -> impl Iterator<Item = &'static CaptureCounts> {
 /// Whether some thread was between its totals and its row at this instant. Then equal totals do not mean a quiet
 /// point.
 pub fn in_flight() -> bool {
-    PROCESS.shared_in_flight.load(Ordering::Acquire) != 0
-        || PROCESS.registry.iter().any(|state| state.busy_stack_pointer() != 0)
+    PROCESS.shared_in_flight.load(Ordering::Acquire) != 0 || PROCESS.registry.iter().any(|state| state.is_busy())
 }
 
 /// Puts things right in a forked child, where `survivor` is the only thread. Called from the child handler of
@@ -82,11 +81,10 @@ pub fn repair_after_fork(survivor: Option<&ThreadState>) {
         if is_survivor || state.ownership.load(Ordering::Relaxed) != ownership::OWNED {
             continue;
         }
-        if state.busy_stack_pointer() == 0 {
+        if !state.is_busy() {
             PROCESS.registry.release(state, &PROCESS.arena);
         } else {
             PROCESS.registry.retire(state);
-            state.end_operation();
             in_flight = true;
         }
     }

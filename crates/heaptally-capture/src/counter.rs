@@ -50,10 +50,6 @@ impl Counter {
         // Acquire: pairs with the Release of `Line::bump`, `add` and `set`.
         self.0.load(Ordering::Acquire)
     }
-
-    fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Release);
-    }
 }
 
 /// Blocks and bytes, allocated and freed, of one stack or in all.
@@ -146,13 +142,6 @@ impl Line {
     pub fn add_words(&self, words: [u64; 4]) {
         for (counter, word) in self.counters().into_iter().zip(words) {
             counter.add(word);
-        }
-    }
-
-    /// Copies `other` here, both being lines of the calling thread's own.
-    pub(crate) fn set_from(&self, other: &Line) {
-        for (counter, source) in self.counters().into_iter().zip(other.counters()) {
-            counter.set(source.get());
         }
     }
 

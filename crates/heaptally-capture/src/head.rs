@@ -19,8 +19,9 @@ const TRACKED: u8 = 2;
 /// See the module's head. Zeroed memory is a head whose gate is closed and whose key fits nothing.
 #[repr(C)]
 pub struct Head {
-    /// All that the state's owners have allocated and freed, stored before the per-stack line.
-    pub totals: Line,
+    /// What the state's owners have allocated and freed while tracking was off, and nothing else: the state's part of
+    /// the row "before start", too.
+    pub before_start: Line,
     /// The key of tags while the owner may take the short path; another number otherwise, so that no tag fits.
     off_key: AtomicU64,
     /// CLOSED while the owner may take the short path, TRACKED when it may take the one of tracked allocations.
@@ -31,7 +32,7 @@ impl Head {
     /// What the thread-local pointer of a thread without a state points to: off the short path, and nothing else is
     /// looked at.
     pub const fn placeholder() -> Self {
-        Self { totals: Line::new(), off_key: AtomicU64::new(1), gate: AtomicU8::new(OPEN) }
+        Self { before_start: Line::new(), off_key: AtomicU64::new(1), gate: AtomicU8::new(OPEN) }
     }
 
     /// Whether the owner may count in `totals` alone: tracking was never on, as far as this thread is concerned.

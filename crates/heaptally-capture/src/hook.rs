@@ -16,7 +16,6 @@ use crate::process::PROCESS;
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
-use crate::sys;
 use crate::tag;
 use crate::thread_state::{Busy, Scratch, ThreadState};
 
@@ -47,7 +46,7 @@ pub struct Block {
 /// The block has room for a tag, is freshly allocated and the caller's; `head` is the calling thread's, and off.
 #[inline(always)]
 pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) {
-    head.totals.count_allocated(size);
+    head.before_start.count_allocated(size);
     // SAFETY: the caller's block.
     unsafe { tag::write(address, size, StackId::BEFORE_START) };
 }
@@ -63,7 +62,7 @@ pub unsafe fn freed_off(head: &Head, address: *mut u8, size: usize) -> bool {
     // SAFETY: the caller's block.
     let ours = head.off_tag(address, size) == unsafe { tag::slot(address, size).read_unaligned() };
     if ours {
-        head.totals.count_freed(size);
+        head.before_start.count_freed(size);
     }
     ours
 }
@@ -79,7 +78,7 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     let mode = PROCESS.mode.get();
     let id = match thread {
         Thread::Own(state) if state.head.is_off() => {
-            state.head.totals.count_allocated(block.size);
+            state.head.before_start.count_allocated(block.size);
             StackId::BEFORE_START
         }
         Thread::Own(state) => match state.enter(entry.sp) {
@@ -113,12 +112,12 @@ pub fn freed(thread: Thread, block: Block, origin: Option<StackId>, hook_frame: 
     };
     match thread {
         Thread::Own(state) if id == StackId::BEFORE_START && state.head.is_off() => {
-            state.head.totals.count_freed(block.size)
+            state.head.before_start.count_freed(block.size)
         }
         Thread::Own(state) => match state.enter(hook_frame) {
             Some(busy) => {
-                state.ensure_tracking(&busy);
-                state.head.totals.count_freed(block.size);
+                state.take_tracked_path(&busy, &PROCESS.mode);
+                state.tracked.count_freed(block.size);
                 match state.private.line(id) {
                     Some(line) => line.count_freed(block.size),
                     None => {
@@ -134,14 +133,17 @@ pub fn freed(thread: Thread, block: Block, origin: Option<StackId>, hook_frame: 
 }
 
 /// Whether the thread left the hook by a jump out of a signal handler: its state says that an operation is in
-/// progress, in a stack frame that is no more. The caller then gives the thread another state
+/// progress, but no frame of it is on the stack. The caller then gives the thread another state
 /// ([`crate::Registry::retire`]).
+///
+/// # Safety
+///
+/// `entry` was read by the calling thread in a function that has not returned, and `state` is its own.
 #[inline]
-pub fn is_abandoned(state: &ThreadState, hook_frame: usize) -> bool {
+pub unsafe fn is_abandoned(state: &ThreadState, entry: Entry) -> bool {
     let busy = state.busy_stack_pointer();
-    // The stack grows down: an operation in progress has a frame further down, unless the handler runs on a stack of
-    // its own.
-    busy != 0 && hook_frame > busy && !sys::on_alternate_stack()
+    // SAFETY: the caller's.
+    busy != 0 && !unsafe { PROCESS.unwinder.is_interrupted(entry, busy, &PROCESS.arena) }
 }
 
 /// # Safety
@@ -154,7 +156,6 @@ unsafe fn allocated_in_state(
     size: usize,
     entry: Entry,
 ) -> StackId {
-    state.ensure_tracking(&busy);
     state.take_tracked_path(&busy, &PROCESS.mode);
     let id = match mode {
         Mode::Paused => StackId::PAUSED,
@@ -162,7 +163,7 @@ unsafe fn allocated_in_state(
         // SAFETY: the caller's.
         _ => return unsafe { charge_to_stack(state, &mut busy, size, entry) },
     };
-    state.head.totals.count_allocated(size);
+    state.tracked.count_allocated(size);
     charge(state, id, size);
     id
 }
@@ -194,7 +195,7 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
     }
     if let Some(line) = scratch.last_line {
         state.captures.count_reused();
-        state.head.totals.count_allocated(size);
+        state.tracked.count_allocated(size);
         line.count_allocated(size);
     }
     // SAFETY: the caller's block.
@@ -237,7 +238,7 @@ pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize
     // SAFETY: the caller's.
     let Some(line) = unsafe { origin(block) }.and_then(|id| state.private.line(id)) else { return false };
     let Some(_busy) = state.enter(sp) else { return false };
-    state.head.totals.count_freed(block.size);
+    state.tracked.count_freed(block.size);
     line.count_freed(block.size);
     true
 }
@@ -261,7 +262,7 @@ unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size
             StackId::NO_STACK
         }
     };
-    state.head.totals.count_allocated(size);
+    state.tracked.count_allocated(size);
     // Not before the totals: a snapshot that sees the row must see them.
     let line = charge(state, id, size);
     scratch.last_line = line.filter(|_| scratch.last == id);

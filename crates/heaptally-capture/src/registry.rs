@@ -98,6 +98,8 @@ impl Registry {
 
     /// Takes a state out of circulation whose owner vanished in the middle of an operation; its counts stay.
     pub fn retire(&self, state: &ThreadState) {
+        // Nobody will end it. The losses say that an operation may be in the totals and not in its row.
+        state.end_operation();
         state.ownership.store(ownership::RETIRED, Ordering::Relaxed);
     }
 

@@ -227,9 +227,10 @@ impl Ring {
             if next == 0 {
                 return;
             }
+            // Before the head: a child that is forked in between counts one segment too few, not too many for ever.
+            self.length.fetch_sub(1, Ordering::Relaxed);
             // Release: a consumer in a forked child sees the new head with everything before it stored.
             self.head.store(next, Ordering::Release);
-            self.length.fetch_sub(1, Ordering::Relaxed);
             pool.give_back(segment, arena);
         }
     }

@@ -89,19 +89,6 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64
     }
 }
 
-/// Whether the calling thread runs on its alternate signal stack. A system call: only asked when the hook finds
-/// itself entered twice.
-pub(crate) fn on_alternate_stack() -> bool {
-    let _errno = ErrnoGuard::save();
-    let mut current = core::mem::MaybeUninit::<libc::stack_t>::zeroed();
-    // SAFETY: a null first argument only queries; the kernel fills `current`, which is valid when zeroed too.
-    let current = unsafe {
-        libc::sigaltstack(core::ptr::null(), current.as_mut_ptr());
-        current.assume_init()
-    };
-    current.ss_flags & libc::SS_ONSTACK != 0
-}
-
 /// Sixteen random bytes that the kernel gave this process at exec, as two words; zeros where there are none.
 pub(crate) fn process_random() -> [u64; 2] {
     // SAFETY: getauxval reads the auxiliary vector; AT_RANDOM is the address of 16 bytes that live as long as the

@@ -25,10 +25,6 @@ use crate::stack_cache::StackCache;
 use crate::stack_id::StackId;
 use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
 
-/// Where a thread stands in the change from "before start" to tracking.
-const BEFORE: u8 = 0;
-const TRACKING: u8 = 1;
-
 /// Who owns a state; see the module's head.
 pub(crate) mod ownership {
     /// Free to take, or not yet taken.
@@ -44,9 +40,9 @@ pub(crate) mod ownership {
 pub struct ThreadState {
     /// First: the thread-local pointer points to it.
     pub head: Head,
-    /// The part of the totals that was counted before the owner first saw tracking on. Valid once `phase` is
-    /// TRACKING.
-    before_start: Line,
+    /// What its owners have allocated and freed since, stored before the per-stack line. With `head.before_start`, the
+    /// totals.
+    pub tracked: Line,
     /// Stack pointer of the operation in progress; 0 when there is none.
     busy: AtomicUsize,
     /// How many guards of our own make this thread's allocations heaptally's.
@@ -54,7 +50,6 @@ pub struct ThreadState {
     /// Its number in the registry.
     pub(crate) index: AtomicU32,
     pub(crate) ownership: AtomicU8,
-    phase: AtomicU8,
     pub(crate) ring: Ring,
     pub(crate) private: PrivateLines,
     pub(crate) captures: CaptureCounts,
@@ -95,6 +90,11 @@ impl ThreadState {
         // will do.
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
         Some(Busy(self))
+    }
+
+    /// Whether an operation is in progress.
+    pub fn is_busy(&self) -> bool {
+        self.busy_stack_pointer() != 0
     }
 
     /// Takes up an operation that was handed over.
@@ -151,19 +151,14 @@ impl ThreadState {
         scratch.last_line = None;
     }
 
-    /// Notes that the owner has seen tracking on: what it counted so far was before the start.
-    pub(crate) fn ensure_tracking(&self, _busy: &Busy<'_>) {
-        if self.phase.load(Ordering::Relaxed) == BEFORE {
-            self.begin_tracking();
-        }
-    }
-
     /// Lets the owner, who counts for the program, take the path of tracked allocations from its next operation on,
     /// unless tracking is paused.
     pub(crate) fn take_tracked_path(&self, _busy: &Busy<'_>, mode: &ModeCell) {
         if self.is_internal() || mode.get() != Mode::On || self.head.is_tracked() {
             return;
         }
+        // The owner may have learnt of tracking from a block's tag, before `start` came by to open the gate.
+        self.head.open_gate();
         self.head.mark_tracked();
         // SeqCst: whoever pauses stores the mode, fences, and opens the gate. Either that comes after the mark, or the
         // mode is seen here.
@@ -173,36 +168,10 @@ impl ThreadState {
         }
     }
 
-    #[cold]
-    fn begin_tracking(&self) {
-        // It may have learnt of tracking from a block's tag, before `start` came by to open the gate.
-        self.head.open_gate();
-        self.before_start.set_from(&self.head.totals);
-        // Release: pairs with the Acquire in `before_start_words`.
-        self.phase.store(TRACKING, Ordering::Release);
-    }
-
-    /// `[blocks, bytes]` freed in the "before start" row.
-    pub(crate) fn before_start_freed(&self) -> [u64; 2] {
-        self.before_start_words(Line::freed)
-    }
-
-    /// `[blocks, bytes]` allocated in the "before start" row.
-    pub(crate) fn before_start_allocated(&self) -> [u64; 2] {
-        self.before_start_words(Line::allocated)
-    }
-
-    fn before_start_words(&self, words: impl Fn(&Line) -> [u64; 2]) -> [u64; 2] {
-        // Acquire: pairs with the Release in `begin_tracking`.
-        if self.phase.load(Ordering::Acquire) == BEFORE {
-            let all = words(&self.head.totals);
-            // The totals were read with Acquire. Had they held anything counted after `begin_tracking`, this load
-            // would see that; so while it still says BEFORE, all of them were before the start.
-            if self.phase.load(Ordering::Acquire) == BEFORE {
-                return all;
-            }
-        }
-        words(&self.before_start)
+    /// `[blocks, bytes]` of each line that makes the totals: "before start", and tracked.
+    pub fn totals(&self, words: impl Fn(&Line) -> [u64; 2]) -> [u64; 2] {
+        let [before, tracked] = [words(&self.head.before_start), words(&self.tracked)];
+        [before[0] + tracked[0], before[1] + tracked[1]]
     }
 }
 

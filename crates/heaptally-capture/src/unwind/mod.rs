@@ -21,10 +21,11 @@ mod trace;
 use core::ffi::c_void;
 
 use crate::arena::Arena;
+use crate::capture::Entry;
 use crate::stack_hash::HashKey;
 use crate::sync::{AtomicU8, Ordering};
 
-use eh_frame::Lookup;
+use eh_frame::{EhFrameHeader, Lookup};
 use modules::Location;
 use rule::{Kind, Step};
 use rule_table::{RuleKey, RuleTable};
@@ -300,12 +301,55 @@ impl Unwinder {
         Ok((end, count))
     }
 
+    /// Whether a signal handler that runs now, and entered the hook at `entry`, has interrupted the operation that
+    /// began at the stack pointer `busy`: a signal frame lies between them. Without one, the operation's frames are no
+    /// more: the thread has left them by a jump. Asked only when the hook finds itself entered twice.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Unwinder::capture`].
+    #[cold]
+    pub(crate) unsafe fn is_interrupted(&self, entry: Entry, busy: usize, arena: &Arena) -> bool {
+        let mut state = entry.state();
+        for _ in 0..MAX_FRAMES {
+            let Some(rule) = self.immortal_rule(&state, arena) else { break };
+            let caller = match rule.kind() {
+                // SAFETY (both): the walk's own states, and the rule of the pc.
+                Kind::Plain => match unsafe { rule.step_below(&state, u64::MAX) } {
+                    Some(step) => step.caller,
+                    None => break,
+                },
+                Kind::Indirect | Kind::Sigreturn => unsafe { rule.step_elsewhere(&state) }.caller,
+                Kind::End => return false,
+                Kind::Complex => break,
+            };
+            // The caller of a signal frame is what it interrupted: here a frame of the operation, or one further in.
+            if caller.exact && caller.sp <= busy as u64 {
+                return true;
+            }
+            state = caller;
+        }
+        // Nobody knows. What is not on the stack below is gone.
+        entry.sp <= busy
+    }
+
+    /// The rule of a frame in code that is never unloaded; `None` for others.
+    fn immortal_rule(&self, state: &FrameState, arena: &Arena) -> Option<Rule> {
+        let key = RuleKey::new(state.pc, state.exact, 0);
+        self.rules.find(key).or_else(|| {
+            let address = call_address(state);
+            let Location::Immortal(header) = self.modules.locate(address, arena) else { return None };
+            let rule = compile(header, address);
+            self.rules.insert(key, rule, arena);
+            Some(rule)
+        })
+    }
+
     /// The rule of a frame that the table does not have, or that lies in volatile code.
     #[cold]
     #[inline(never)]
     fn rule_of(&self, state: &FrameState, trace: &mut Trace, arena: &Arena) -> Result<Known, Stop> {
-        // Where the call is, not where it returns to: that may be the next function.
-        let address = if state.exact { state.pc } else { state.pc.wrapping_sub(1) };
+        let address = call_address(state);
         let known = trace.modules().iter().find(|module| (module.start..module.end).contains(&address)).copied();
         let (generation, header) = match known {
             Some(module) => (module.generation, module.header),
@@ -329,11 +373,7 @@ impl Unwinder {
         };
         let key = RuleKey::new(state.pc, state.exact, generation);
         let rule = self.rules.find(key).unwrap_or_else(|| {
-            let rule = match header.find(address) {
-                Lookup::Found(fde) => cfi::compile(&fde, address),
-                Lookup::Nothing => Rule::END,
-                Lookup::Unreadable => Rule::COMPLEX,
-            };
+            let rule = compile(header, address);
             self.rules.insert(key, rule, arena);
             rule
         });
@@ -362,6 +402,20 @@ enum Known {
     Rule(Rule, u16),
     /// It lies in no module: the end of the stack.
     Outside,
+}
+
+/// Where the call is, not where it returns to: that may be the next function.
+fn call_address(state: &FrameState) -> u64 {
+    if state.exact { state.pc } else { state.pc.wrapping_sub(1) }
+}
+
+/// The rule of an instruction, from the tables of its module.
+fn compile(header: EhFrameHeader, address: u64) -> Rule {
+    match header.find(address) {
+        Lookup::Found(fde) => cfi::compile(&fde, address),
+        Lookup::Nothing => Rule::END,
+        Lookup::Unreadable => Rule::COMPLEX,
+    }
 }
 
 fn is_registered(address: u64) -> bool {

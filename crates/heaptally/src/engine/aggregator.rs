@@ -71,6 +71,11 @@ impl Aggregator {
         aggregator.restart_in_child(current)
     }
 
+    /// In a forked child whose parent was in the middle of `start`: the aggregator has no thread and nobody's settings.
+    pub(crate) fn forget() {
+        CURRENT.store(ptr::null_mut(), Ordering::Release);
+    }
+
     /// A snapshot of now; `None` when the aggregator failed.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         self.ask(Request::Snapshot)

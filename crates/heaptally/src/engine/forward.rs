@@ -78,7 +78,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
         let new_address = tag::launder(unsafe { self.inner.realloc(old.address, inner, new_inner.size()) });
         if !new_address.is_null() {
             let entry = entry();
-            let thread = thread::current(entry.sp);
+            let thread = thread::current(entry);
             hook::freed(thread, old, origin, entry.sp);
             // SAFETY: a fresh block with room for a tag, and the entry of this method.
             unsafe { hook::allocated(thread, Block { address: new_address, size: new_size }, entry) };
@@ -138,10 +138,10 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     #[inline(never)]
     unsafe fn dealloc_slow(&self, address: *mut u8, layout: Layout) {
         let block = Block { address, size: layout.size() };
-        let sp = stack_pointer();
+        let entry = entry();
         // SAFETY: the block is the caller's.
         let origin = unsafe { hook::origin(block) };
-        hook::freed(thread::current(sp), block, origin, sp);
+        hook::freed(thread::current(entry), block, origin, entry.sp);
         // SAFETY: the block was allocated with this layout.
         unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
     }
@@ -200,8 +200,9 @@ unsafe fn count_allocated_tracked(
 #[cold]
 #[inline(never)]
 unsafe fn count_allocated_slow(address: *mut u8, size: usize, pc: usize, sp: usize, fp: usize) -> *mut u8 {
+    let entry = Entry { pc, sp, fp };
     // SAFETY: the caller's.
-    unsafe { hook::allocated(thread::current(sp), Block { address, size }, Entry { pc, sp, fp }) };
+    unsafe { hook::allocated(thread::current(entry), Block { address, size }, entry) };
     address
 }
 
@@ -209,7 +210,7 @@ unsafe fn count_allocated_slow(address: *mut u8, size: usize, pc: usize, sp: usi
 /// its stack pointer, every frame of the program above: the methods do something after each call made from here, so
 /// none of the calls replaces their frame. The unwind tables of a Rust function hold at every instruction of it.
 #[inline(always)]
-fn entry() -> Entry {
+pub(super) fn entry() -> Entry {
     let (pc, sp, fp): (usize, usize, usize);
     // SAFETY: copies registers.
     unsafe {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use heaptally_capture::self_test;
+use heaptally_capture::{PROCESS, self_test};
 
 use super::thread_counts;
 
@@ -12,7 +12,13 @@ pub(crate) fn is_installed() -> bool {
     let before = thread_counts();
     drop(black_box(Box::new(black_box(0_u64))));
     let counts = thread_counts() - before;
-    counts.allocated_blocks >= 1 && counts.freed_blocks >= 1
+    // A thread without counters of its own has counted for all.
+    counts.allocated_blocks >= 1 && counts.freed_blocks >= 1 || shared_blocks() >= 1
+}
+
+/// Blocks allocated by threads without counters of their own.
+fn shared_blocks() -> u64 {
+    PROCESS.shared_totals.allocated_blocks.get()
 }
 
 /// Whether a capture names the function that asked for it. The first capture of the process, it also warms up the

@@ -24,7 +24,7 @@ mod thread;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaptally_capture::hook::Thread;
-use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, StackId};
+use heaptally_capture::{Line, MIN_RING_BYTES, Mode, PROCESS, Reuse, StackId};
 use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
@@ -72,18 +72,23 @@ fn launch(config: Config) -> Result<(), StartError> {
     PROCESS.pages.set_limit_bytes(config.counter_bytes);
     fork::watch().map_err(StartError::ForkHandler)?;
     Aggregator::launch(config, filter).map_err(StartError::Thread)?;
-    RUNNING.store(true, Ordering::Release);
     PROCESS.mode.set(Mode::On);
     PROCESS.registry.open_gates();
+    // Last: who sees it may pause.
+    RUNNING.store(true, Ordering::Release);
     Ok(())
 }
 
 /// Finishes or takes back, in a forked child, what the parent's thread in `start` was about to do: it is not here.
 fn settle_start() {
-    CLAIMED.store(is_running(), Ordering::Release);
-    if PROCESS.mode.get() != Mode::Off {
+    let on = PROCESS.mode.get() != Mode::Off;
+    if on {
         PROCESS.registry.open_gates();
+    } else {
+        Aggregator::forget();
     }
+    RUNNING.store(on, Ordering::Release);
+    CLAIMED.store(on, Ordering::Release);
 }
 
 pub(crate) fn is_running() -> bool {
@@ -96,11 +101,10 @@ pub(crate) fn totals() -> Totals {
 
 /// What the calling thread has counted so far; zero for one without counters of its own.
 pub(crate) fn thread_counts() -> Counts {
-    let here = 0_u8;
-    match thread::current((&raw const here).addr()) {
+    match thread::current(forward::entry()) {
         Thread::Own(state) => {
-            let [allocated_blocks, allocated_bytes] = state.head.totals.allocated();
-            let [freed_blocks, freed_bytes] = state.head.totals.freed();
+            let [allocated_blocks, allocated_bytes] = state.totals(Line::allocated);
+            let [freed_blocks, freed_bytes] = state.totals(Line::freed);
             Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
         }
         Thread::Stateless | Thread::Ended => Counts::ZERO,
@@ -155,8 +159,7 @@ pub(crate) fn internal<R>(f: impl FnOnce() -> R) -> R {
             }
         }
     }
-    let here = 0_u8;
-    let thread = thread::current((&raw const here).addr());
+    let thread = thread::current(forward::entry());
     if let Thread::Own(state) = thread {
         state.enter_internal();
     }

@@ -15,7 +15,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaptally_capture::hook::{self, Thread};
-use heaptally_capture::{Head, Losses, PROCESS, ThreadState};
+use heaptally_capture::{Entry, Head, Losses, PROCESS, ThreadState};
 
 /// What the pointer points to in a thread without a state, told apart by address.
 static PLACEHOLDERS: [Head; 4] = [const { Head::placeholder() }; 4];
@@ -55,28 +55,39 @@ pub(crate) fn state() -> Option<&'static ThreadState> {
     Some(unsafe { &*head.cast::<ThreadState>() })
 }
 
-/// The calling thread, registered if it was fresh. `hook_frame` is an address in the stack frame of the allocator's
-/// entry.
+/// The calling thread, registered if it was fresh. `entry` was read by it in a function that has not returned.
 #[cold]
-pub(crate) fn current(hook_frame: usize) -> Thread {
+pub(crate) fn current(entry: Entry) -> Thread {
+    let head = STATE.get();
     match state() {
-        Some(state) if hook::is_abandoned(state, hook_frame) => {
-            // The jump may have left the state's scratch memory and ring in between two steps. It is never used
-            // again.
-            PROCESS.registry.retire(state);
-            Losses::count(&PROCESS.losses.abandoned);
-            register()
+        // SAFETY: the state and the entry are the calling thread's.
+        Some(state) if unsafe { hook::is_abandoned(state, entry) } => {
+            abandon(state);
+            register(head)
         }
         Some(state) => Thread::Own(state),
-        None if ptr::eq(STATE.get(), FRESH) => register(),
-        None if ptr::eq(STATE.get(), ENDED) => Thread::Ended,
+        None if ptr::eq(head, FRESH) => register(head),
+        None if ptr::eq(head, ENDED) => Thread::Ended,
         None => Thread::Stateless,
     }
 }
 
-/// Gives the calling thread a state. What libc allocates meanwhile finds REGISTERING and counts on the shared lines.
-fn register() -> Thread {
-    STATE.set(REGISTERING);
+/// Takes a state out of use that the thread left by a jump in the middle of an operation: scratch memory and ring may
+/// be in between two steps.
+fn abandon(state: &ThreadState) {
+    PROCESS.registry.retire(state);
+    Losses::count(&PROCESS.losses.abandoned);
+}
+
+/// Gives the calling thread, whose head was `seen`, a state. What libc allocates meanwhile finds REGISTERING and counts
+/// on the shared lines.
+fn register(seen: *const Head) -> Thread {
+    let was = STATE.replace(REGISTERING);
+    if !ptr::eq(was, seen) {
+        // A signal handler came in between and has done it.
+        STATE.set(was);
+        return state().map_or(Thread::Stateless, Thread::Own);
+    }
     match PROCESS.registry.acquire(&PROCESS.arena, &PROCESS.mode) {
         Some(state) => {
             exit_key::arm(state);
@@ -166,8 +177,11 @@ mod exit_key {
         // thread.
         let state = state();
         STATE.set(ENDED);
-        if let Some(state) = state {
-            PROCESS.registry.release(state, &PROCESS.arena);
+        match state {
+            // Left by a jump, and the thread has done nothing since that would have shown it.
+            Some(state) if state.is_busy() => abandon(state),
+            Some(state) => PROCESS.registry.release(state, &PROCESS.arena),
+            None => {}
         }
     }
 }
