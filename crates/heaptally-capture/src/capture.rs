@@ -9,6 +9,7 @@ use crate::capture_counts::CaptureCounts;
 use crate::mismatch;
 use crate::platform_unwinder::PlatformStack;
 use crate::process::Process;
+use crate::ring::RecordedIp;
 use crate::stack_hash::StackHash;
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::unwind::{FrameState, Outcome, ThreadUnwinder};
@@ -118,7 +119,7 @@ impl Capturer {
         counts.count(outcome);
         let captured = match outcome {
             Outcome::Whole => Captured::Same,
-            _ => self.settle(outcome, entry, limit, counts),
+            _ => self.settle(outcome, entry, limit, process, counts),
         };
         if process.verification.is_on() {
             return self.verify(captured, entry, limit, process, counts);
@@ -127,11 +128,21 @@ impl Capturer {
     }
 
     #[inline]
-    fn settle(&mut self, outcome: Outcome, entry: Entry, limit: usize, counts: &CaptureCounts) -> Captured {
+    fn settle(
+        &mut self,
+        outcome: Outcome,
+        entry: Entry,
+        limit: usize,
+        process: &Process,
+        counts: &CaptureCounts,
+    ) -> Captured {
         self.is_platforms = matches!(outcome, Outcome::Fallback(_));
         match outcome {
             Outcome::Whole | Outcome::Joined { .. } | Outcome::Fresh { .. } => {}
-            Outcome::Fallback(_) => self.platform.take(entry.sp, limit),
+            Outcome::Fallback(_) => {
+                self.platform.take(entry.sp, limit);
+                self.number(process);
+            }
             Outcome::Implausible => return Captured::Nothing,
         }
         if self.truncated() {
@@ -159,30 +170,34 @@ impl Capturer {
         self.unverified = 0;
         // Deep enough to compare what a truncated window keeps of the stack.
         self.platform.take(entry.sp, limit);
-        let theirs = self.platform.leaf_first();
+        let theirs = || self.platform.leaf_first().map(|frame| frame.ip);
         let trace = &self.unwinder.trace;
-        let ours = || trace.leaf_first().map(|ip| ip as usize & ADDRESS_MASK);
-        let same = ours().eq(theirs.iter().copied().take(trace.depth()))
-            && (trace.truncated() || theirs.len() == trace.depth());
+        let ours = || trace.leaf_first().map(|frame| frame.ip);
+        let same = ours().eq(theirs().take(trace.depth())) && (trace.truncated() || theirs().len() == trace.depth());
         counts.count_verified(same);
         if same {
             return captured;
         }
         if process.verification.abort.load(Ordering::Relaxed) {
-            mismatch::abort(ours(), theirs);
+            mismatch::abort(ours(), theirs());
         }
         self.unwinder.trace.clear();
         self.is_platforms = true;
+        self.number(process);
         Captured::Stack
     }
 
-    /// Instruction pointers, leaf first; those of modules that may be unloaded with the module's generation in the
-    /// upper 16 bits.
-    pub(crate) fn leaf_first(&self) -> impl Iterator<Item = u64> + '_ {
-        let (trace, platform): (_, &[usize]) =
-            if self.is_platforms { (None, self.platform.leaf_first()) } else { (Some(&self.unwinder.trace), &[]) };
-        let traced = trace.into_iter().flat_map(|trace| trace.leaf_first());
-        traced.chain(platform.iter().map(|&ip| ip as u64))
+    /// Says of every frame of the platform's which module it lies in, if that may be unloaded.
+    fn number(&mut self, process: &Process) {
+        let (modules, arena) = (&process.unwinder.modules, &process.arena);
+        self.platform.number(|ip| modules.generation_at(ip - 1, arena));
+    }
+
+    /// Instruction pointers, leaf first.
+    pub(crate) fn leaf_first(&self) -> impl Iterator<Item = RecordedIp> + '_ {
+        let traced = (!self.is_platforms).then(|| self.unwinder.trace.leaf_first());
+        let platforms = self.is_platforms.then(|| self.platform.leaf_first());
+        traced.into_iter().flatten().chain(platforms.into_iter().flatten())
     }
 
     /// Frames of the stack.
@@ -202,7 +217,7 @@ impl Capturer {
     pub(crate) fn hash(&self, process: &Process) -> StackHash {
         if self.is_platforms {
             let root = process.hash_key.root(self.platform.truncated);
-            return self.platform.leaf_first().iter().rev().fold(root, |hash, &ip| hash.push(ip));
+            return self.platform.leaf_first().rev().fold(root, StackHash::push);
         }
         self.unwinder.trace.hash(&process.hash_key)
     }
@@ -213,6 +228,3 @@ impl Capturer {
         self.is_platforms = false;
     }
 }
-
-/// The address in an instruction pointer that carries a generation.
-const ADDRESS_MASK: usize = (1 << 48) - 1;

@@ -13,6 +13,7 @@ use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
 use crate::process::PROCESS;
+use crate::ring::RecordedIp;
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
@@ -327,7 +328,7 @@ fn record(state: &ThreadState, capturer: &Capturer, hash: StackHash) -> Option<S
     }
     let past_half = room.past_half;
     // The record first, the entry then: every id that anybody can find has its record.
-    room.fill(id, capturer.truncated(), capturer.leaf_first());
+    room.fill(id, capturer.truncated(), capturer.leaf_first().map(RecordedIp::word));
     if past_half {
         PROCESS.doorbell.ring();
     }

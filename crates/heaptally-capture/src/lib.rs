@@ -53,7 +53,7 @@ pub use platform_unwinder::self_test;
 pub use private_lines::PageBudget;
 pub use process::{PROCESS, Process};
 pub use registry::Registry;
-pub use ring::{MAX_DEPTH, MIN_RING_BYTES, Record, SegmentPool};
+pub use ring::{MAX_DEPTH, MIN_RING_BYTES, Record, RecordedIp, SegmentPool};
 pub use shared_lines::SharedLines;
 pub use stack_hash::{HashKey, StackHash};
 pub use stack_id::StackId;

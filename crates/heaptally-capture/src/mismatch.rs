@@ -7,19 +7,19 @@ use core::fmt::{self, Write};
 
 /// Writes both stacks to standard error, and aborts.
 #[cold]
-pub(crate) fn abort(ours: impl Iterator<Item = usize>, theirs: &[usize]) -> ! {
+pub(crate) fn abort(ours: impl Iterator<Item = u64>, theirs: impl Iterator<Item = u64>) -> ! {
     let mut error = StandardError;
     // A closed standard error is no reason to go on.
     let _ = writeln!(error, "heaptally: a capture differs from the platform's unwinder; leaf first, ours and theirs:");
     let mut ours = ours.fuse();
-    let mut theirs = theirs.iter().fuse();
+    let mut theirs = theirs.fuse();
     loop {
         let (our, their) = (ours.next(), theirs.next());
         if our.is_none() && their.is_none() {
             break;
         }
-        let mark = if our == their.copied() { ' ' } else { '!' };
-        let _ = writeln!(error, "{mark} {:#18x} {:#18x}", our.unwrap_or(0), their.copied().unwrap_or(0));
+        let mark = if our == their { ' ' } else { '!' };
+        let _ = writeln!(error, "{mark} {:#18x} {:#18x}", our.unwrap_or(0), their.unwrap_or(0));
     }
     // SAFETY: ends the process.
     unsafe { libc::abort() }

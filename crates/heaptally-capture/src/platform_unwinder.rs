@@ -3,12 +3,13 @@
 //! Called in the hook where the fast engine is not, or does not know, and to check it. Takes no lock and allocates
 //! nothing with libgcc and glibc 2.35 or later, once it is warm.
 
-use crate::ring::MAX_DEPTH;
+use crate::ring::{MAX_DEPTH, RecordedIp};
 use crate::unwind::USER_ADDRESSES;
 
 /// A stack as this unwinder gives it. Zeroed memory is no stack.
 pub(crate) struct PlatformStack {
-    ips: [usize; MAX_DEPTH],
+    /// Words of [`RecordedIp`].
+    ips: [u64; MAX_DEPTH],
     depth: usize,
     /// Whether the stack went on towards the root when the limit was reached.
     pub(crate) truncated: bool,
@@ -41,7 +42,7 @@ impl PlatformStack {
                 self.truncated = true;
                 return false;
             }
-            self.ips[self.depth] = ip;
+            self.ips[self.depth] = ip as u64;
             self.depth += 1;
             true
         };
@@ -50,9 +51,16 @@ impl PlatformStack {
         unsafe { backtrace::trace_unsynchronized(visit) };
     }
 
+    /// Gives every instruction pointer the generation of its module.
+    pub(crate) fn number(&mut self, generation_of: impl Fn(u64) -> u16) {
+        for word in self.ips.iter_mut().take(self.depth) {
+            *word = RecordedIp { ip: *word, generation: generation_of(*word) }.word();
+        }
+    }
+
     /// Instruction pointers, leaf first.
-    pub(crate) fn leaf_first(&self) -> &[usize] {
-        self.ips.get(..self.depth).unwrap_or(&[])
+    pub(crate) fn leaf_first(&self) -> impl ExactSizeIterator<Item = RecordedIp> + DoubleEndedIterator + '_ {
+        self.ips.get(..self.depth).unwrap_or(&[]).iter().map(|&word| RecordedIp::from(word))
     }
 }
 
@@ -64,5 +72,5 @@ pub fn self_test(caller: usize) -> bool {
     let mut stack = PlatformStack { ips: [0; MAX_DEPTH], depth: 0, truncated: false };
     let here = (&raw const stack).addr();
     stack.take(here, MAX_DEPTH);
-    stack.leaf_first().iter().any(|ip| (caller..caller + CALLER_BYTES).contains(ip))
+    stack.leaf_first().any(|frame| (caller..caller + CALLER_BYTES).contains(&(frame.ip as usize)))
 }

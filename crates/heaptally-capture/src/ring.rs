@@ -136,9 +136,35 @@ pub struct Record<'a> {
     words: &'a [AtomicU64],
 }
 
+/// An instruction pointer as records and hashes have it, in one word: user addresses have 47 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedIp {
+    /// The instruction pointer.
+    pub ip: u64,
+    /// The number of the module that it lies in, if that may be unloaded; 0 otherwise.
+    pub generation: u16,
+}
+
+impl RecordedIp {
+    const ADDRESS_BITS: u32 = 48;
+
+    /// The word.
+    #[inline]
+    pub(crate) fn word(self) -> u64 {
+        self.ip | u64::from(self.generation) << Self::ADDRESS_BITS
+    }
+}
+
+impl From<u64> for RecordedIp {
+    #[inline]
+    fn from(word: u64) -> Self {
+        let generation = (word >> Self::ADDRESS_BITS) as u16;
+        Self { ip: word & ((1 << Self::ADDRESS_BITS) - 1), generation }
+    }
+}
+
 impl Record<'_> {
-    /// Instruction pointers, leaf first; those of modules that may be unloaded with the module's generation in the
-    /// upper 16 bits.
+    /// Instruction pointers, leaf first, as words of [`RecordedIp`].
     pub fn ips(&self) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
         // Relaxed: ordered by `written`, which the consumer has read with Acquire.
         self.words.iter().map(|word| word.load(Ordering::Relaxed))

@@ -7,6 +7,7 @@
 //! Two lanes of folded multiplication (the high half of a 64×64-bit product xored onto the low half, as in wyhash),
 //! each with its own key.
 
+use crate::ring::RecordedIp;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 
@@ -52,8 +53,9 @@ impl HashKey {
 impl StackHash {
     /// The hash with one more frame, towards the leaf.
     #[inline(always)]
-    pub fn push(self, ip: usize) -> Self {
-        Self { a: fold(self.a ^ ip as u64, MULTIPLIER_A), b: fold(self.b.rotate_left(23) ^ ip as u64, MULTIPLIER_B) }
+    pub fn push(self, ip: RecordedIp) -> Self {
+        let word = ip.word();
+        Self { a: fold(self.a ^ word, MULTIPLIER_A), b: fold(self.b.rotate_left(23) ^ word, MULTIPLIER_B) }
     }
 }
 
@@ -70,7 +72,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn hash(key: &HashKey, root_first: &[usize]) -> StackHash {
-        root_first.iter().fold(key.root(false), |hash, &ip| hash.push(ip))
+        root_first.iter().fold(key.root(false), |hash, &ip| hash.push(RecordedIp::from(ip as u64)))
     }
 
     #[test]
@@ -80,6 +82,8 @@ mod tests {
         assert_ne!(hash(&key, &[0x1000, 0x2000]), hash(&key, &[0x2000, 0x1000]));
         assert_ne!(hash(&key, &[0x1000]), hash(&key, &[0x1000, 0x1000]));
         assert_ne!(key.root(false), key.root(true));
+        let ip = RecordedIp { ip: 0x1000, generation: 0 };
+        assert_ne!(key.root(false).push(ip), key.root(false).push(RecordedIp { generation: 1, ..ip }));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Captures {
     pub complex_frame: u64,
     /// By the platform's unwinder: code that was registered with it at run time.
     pub registered_code: u64,
-    /// By the platform's unwinder: a stack through too many libraries that may be unloaded.
+    /// By the platform's unwinder: a stack through a library after 65,535 others were loaded and unloaded.
     pub too_many_modules: u64,
     /// No stack: what its unwind tables say of it cannot be.
     pub implausible: u64,

@@ -165,17 +165,16 @@ impl Unwinder {
         key: &HashKey,
         arena: &Arena,
     ) -> Outcome {
-        if thread.trace.rests_on_loader() {
-            self.check_modules(&mut thread.trace, arena);
-        }
         let reuse = self.reuse();
         let reusable = match reuse {
             Reuse::Off => Reusable::Checked(0),
             Reuse::On | Reuse::WithoutShortcut => thread.trace.reusable(&leaf, thread.bounds),
         };
-        if let Reusable::Whole = reusable {
-            return Outcome::Whole;
-        }
+        let reusable = match reusable {
+            Reusable::Whole if self.rules_hold(&thread.trace, usize::MAX, arena) => return Outcome::Whole,
+            Reusable::Whole => Reusable::Checked(0),
+            part => part,
+        };
         if !thread.bounds_known {
             if !self.modules.is_usable() {
                 return Outcome::Fallback(Fallback::Unavailable);
@@ -246,7 +245,10 @@ impl Unwinder {
         let end = loop {
             trace.unwound[count].state = state;
             if let Some(index) = trace.join(&state, &mut reusable) {
-                return Ok((End::Joined(index), count));
+                if self.rules_hold(trace, index, arena) {
+                    return Ok((End::Joined(index), count));
+                }
+                reusable = Reusable::Checked(0);
             }
             // The hook's own frame does not count.
             if count > limit {
@@ -314,11 +316,12 @@ impl Unwinder {
         for _ in 0..MAX_FRAMES {
             let Some(rule) = self.immortal_rule(&state, arena) else { break };
             let caller = match rule.kind() {
-                // SAFETY (both): the walk's own states, and the rule of the pc.
-                Kind::Plain => match unsafe { rule.step_below(&state, u64::MAX) } {
-                    Some(step) => step.caller,
-                    None => break,
-                },
+                Kind::Plain => {
+                    // SAFETY: the walk's own states, and the rule of the pc.
+                    let Some(step) = (unsafe { rule.step_below(&state, u64::MAX) }) else { break };
+                    step.caller
+                }
+                // SAFETY: as above.
                 Kind::Indirect | Kind::Sigreturn => unsafe { rule.step_elsewhere(&state) }.caller,
                 Kind::End => return false,
                 Kind::Complex => break,
@@ -350,15 +353,17 @@ impl Unwinder {
     #[inline(never)]
     fn rule_of(&self, state: &FrameState, trace: &mut Trace, arena: &Arena) -> Result<Known, Stop> {
         let address = call_address(state);
-        let known = trace.modules().iter().find(|module| (module.start..module.end).contains(&address)).copied();
+        let known = trace.modules().iter().find(|module| {
+            // SAFETY: the frame is on the live stack.
+            (module.start..module.end).contains(&address) && unsafe { self.modules.is_current(module.generation) }
+        });
+        let known = known.copied();
         let (generation, header) = match known {
             Some(module) => (module.generation, module.header),
             None => match self.modules.locate(address, arena) {
                 Location::Immortal(header) => (0, header),
                 Location::Volatile(module) => {
-                    if !trace.add_module(module) {
-                        return Err(Stop::Fallback(Fallback::TooManyModules));
-                    }
+                    trace.add_module(module);
                     (module.generation, module.header)
                 }
                 Location::Outside | Location::WithoutTables => {
@@ -380,18 +385,27 @@ impl Unwinder {
         Ok(Known::Rule(rule, generation))
     }
 
-    /// Forgets a trace whose rules may have changed with the modules that are loaded (C3).
+    /// Whether the rules of a trace, from frame `from` outwards, are still those of its steps (C3). `from` is on the live
+    /// stack; where a rule holds, so is the next frame, and its module stays while it is looked at.
+    #[inline]
+    fn rules_hold(&self, trace: &Trace, from: usize, arena: &Arena) -> bool {
+        !trace.rests_on_loader() || self.modules_hold(trace, from, arena)
+    }
+
     #[cold]
-    fn check_modules(&self, trace: &mut Trace, arena: &Arena) {
+    fn modules_hold(&self, trace: &Trace, from: usize, arena: &Arena) -> bool {
+        let mut last = 0;
+        for generation in trace.generations(from) {
+            // SAFETY: see `rules_hold`.
+            if generation != 0 && generation != last && !unsafe { self.modules.is_current(generation) } {
+                return false;
+            }
+            last = generation;
+        }
         let outside = trace.outside_root();
-        let still_outside = || {
+        outside == 0 || {
             let location = self.modules.locate(outside - 1, arena);
             matches!(location, Location::Outside | Location::WithoutTables) && !is_registered(outside - 1)
-        };
-        if !trace.modules().iter().all(|module| self.modules.is_loaded(module.generation))
-            || outside != 0 && !still_outside()
-        {
-            trace.clear();
         }
     }
 }

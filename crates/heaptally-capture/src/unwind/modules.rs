@@ -139,6 +139,8 @@ impl Modules {
     }
 
     /// Where `pc` lies now.
+    ///
+    /// Whatever module lies there stays while it is looked at, because `pc` is that of a frame on the live stack.
     pub(crate) fn locate(&self, pc: u64, arena: &Arena) -> Location {
         let Some(found) = self.find(pc) else { return Location::Outside };
         if found.eh_frame == 0 {
@@ -161,18 +163,50 @@ impl Modules {
         }
     }
 
-    /// Whether the module is loaded still, and no other in its place.
-    pub(crate) fn is_loaded(&self, generation: u16) -> bool {
+    /// The generation of the module around an address; 0 for one that stays, for none, and where nobody knows.
+    pub(crate) fn generation_at(&self, address: u64, arena: &Arena) -> u16 {
+        match self.locate(address, arena) {
+            Location::Volatile(module) => module.generation,
+            Location::Immortal(_) | Location::Outside | Location::WithoutTables | Location::Unnumbered => 0,
+        }
+    }
+
+    /// Whether the module is loaded, and no other in its place, asked by the aggregator: takes the loader's lock, so
+    /// that it stays while it is looked at.
+    pub fn is_loaded(&self, generation: u16) -> bool {
+        struct Question<'a> {
+            modules: &'a Modules,
+            generation: u16,
+            answer: bool,
+        }
+        unsafe extern "C" fn answer(_: *mut libc::dl_phdr_info, _: usize, question: *mut c_void) -> c_int {
+            // SAFETY: the question below, which nobody else has.
+            let question = unsafe { &mut *question.cast::<Question<'_>>() };
+            // SAFETY: nothing is unmapped while the loader's lock is held.
+            question.answer = unsafe { question.modules.is_current(question.generation) };
+            1
+        }
+        let mut question = Question { modules: self, generation, answer: false };
+        // SAFETY: the callback has the required signature; the question outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(answer), (&raw mut question).cast()) };
+        question.answer
+    }
+
+    /// Whether the module is loaded, and no other in its place.
+    ///
+    /// # Safety
+    ///
+    /// Whatever module lies there stays while it is looked at: one of its frames is on the live stack, or the loader's
+    /// lock is held.
+    pub(crate) unsafe fn is_current(&self, generation: u16) -> bool {
         let Some(record) = self.record(u32::from(generation)) else { return false };
-        let start = record.start.load(Ordering::Relaxed);
-        self.find(start).is_some_and(|found| {
-            // The mapping that was just found is there; it may go while the fingerprint is taken only if nobody is in
-            // it, and then the caller has no business with it.
-            // SAFETY: as in `locate`, when all four places are those of the record.
-            same_place(record, &found)
-                && unsafe { EhFrameHeader::at(found.eh_frame as u64) }.fingerprint()
-                    == record.fingerprint.load(Ordering::Relaxed)
-        })
+        let Some(found) = self.find(record.start.load(Ordering::Relaxed)) else { return false };
+        if !same_place(record, &found) {
+            return false;
+        }
+        // SAFETY: the caller's, for the loader's word of where the tables are.
+        let header = unsafe { EhFrameHeader::at(found.eh_frame as u64) };
+        header.fingerprint() == record.fingerprint.load(Ordering::Relaxed)
     }
 
     fn find(&self, pc: u64) -> Option<FoundObject> {

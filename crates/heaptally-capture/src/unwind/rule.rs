@@ -186,7 +186,7 @@ impl Rule {
     #[cold]
     pub(crate) unsafe fn step_elsewhere(self, frame: &FrameState) -> Step {
         let (k, d, r, b) = (self.field(8, 12), self.field(20, 12), self.field(32, 8), self.field(40, 12));
-        // SAFETY (all reads below): the caller's promise.
+        // SAFETY: all reads below are the caller's promise.
         unsafe {
             let (cfa_slot, cfa, pc_slot, fp_slot) = if self.kind() == Kind::Sigreturn {
                 let at_sp = |offset| frame.sp.wrapping_add_signed(offset);

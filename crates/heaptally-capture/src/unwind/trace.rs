@@ -16,15 +16,15 @@ use super::modules::VolatileModule;
 use super::rule::{FrameState, Rule};
 use super::stack_bounds::StackBounds;
 use super::stack_words::{BLOCK, StackWords, stack_word};
-use crate::ring::MAX_DEPTH;
+use crate::ring::{MAX_DEPTH, RecordedIp};
 use crate::stack_hash::{HashKey, StackHash};
 
 /// Recorded frames, and the hook's own.
 pub(crate) const MAX_FRAMES: usize = MAX_DEPTH + 1;
 /// A step reads three words at most: the return address, fp, and in rare frames the canonical frame address.
 const MAX_WORDS: usize = (3 * MAX_FRAMES).next_multiple_of(BLOCK);
-/// Volatile modules that one trace may lead through and still be reused.
-pub(crate) const MAX_MODULES: usize = 8;
+/// Volatile modules that a trace remembers.
+const MAX_MODULES: usize = 8;
 
 /// A frame of the trace.
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ pub(crate) struct Trace {
     on_stack: usize,
     /// Whether the stack went on beyond the root.
     truncated: bool,
-    /// Modules that may be unloaded and that frames lie in, or lay in.
+    /// Some of the modules that may be unloaded and that frames lie in; none only if no frame lies in any.
     modules: [VolatileModule; MAX_MODULES],
     module_count: usize,
     /// An instruction pointer at the root that lay in no module, 0 for none: a module may come to lie there.
@@ -148,6 +148,11 @@ impl Trace {
         self.modules.get(..self.module_count).unwrap_or(&[])
     }
 
+    /// The generations of frames, from frame `from` or the innermost outwards.
+    pub(crate) fn generations(&self, from: usize) -> impl Iterator<Item = u16> + '_ {
+        self.frames[..self.len.min(from.saturating_add(1))].iter().rev().map(|frame| frame.generation)
+    }
+
     pub(crate) fn outside_root(&self) -> u64 {
         self.outside_root
     }
@@ -156,15 +161,17 @@ impl Trace {
         self.outside_root = pc;
     }
 
-    /// Adds a module to the list; false when there is no room.
-    pub(crate) fn add_module(&mut self, module: VolatileModule) -> bool {
-        match self.modules.get_mut(self.module_count) {
-            Some(slot) => {
-                *slot = module;
-                self.module_count += 1;
-                true
-            }
-            None => false,
+    /// Adds a module to the list, in place of one that it overlaps, which is gone, or of some other when there is no
+    /// room: one that is missing is looked up again.
+    pub(crate) fn add_module(&mut self, module: VolatileModule) {
+        let known = &mut self.modules[..self.module_count.min(MAX_MODULES)];
+        if let Some(gone) = known.iter_mut().find(|known| known.start < module.end && module.start < known.end) {
+            *gone = module;
+        } else if self.module_count < MAX_MODULES {
+            self.modules[self.module_count] = module;
+            self.module_count += 1;
+        } else {
+            self.modules[usize::from(module.generation) % MAX_MODULES] = module;
         }
     }
 
@@ -184,10 +191,10 @@ impl Trace {
         self.len.saturating_sub(1)
     }
 
-    /// Instruction pointers, leaf first, without the hook's own, the generation of volatile modules in the upper 16
-    /// bits.
-    pub(crate) fn leaf_first(&self) -> impl Iterator<Item = u64> + '_ {
-        self.frames[..self.depth()].iter().rev().map(|frame| tagged(frame.pc, frame.generation))
+    /// Instruction pointers, leaf first, without the hook's own.
+    pub(crate) fn leaf_first(&self) -> impl Iterator<Item = RecordedIp> + '_ {
+        let recorded = |frame: &Frame| RecordedIp { ip: frame.pc, generation: frame.generation };
+        self.frames[..self.depth()].iter().rev().map(recorded)
     }
 
     /// The hash of the stack that is recorded; of its root, when it has no frames.
@@ -312,7 +319,7 @@ impl Trace {
             }
             fp_is_live = rule.uses_fp() || rule.keeps_fp() && fp_is_live;
             if index != 0 {
-                hash = hash.push(tagged(state.pc, generation) as usize);
+                hash = hash.push(RecordedIp { ip: state.pc, generation });
             }
             if is_on_stack && len.checked_sub(1).is_none_or(|outer| state.sp < self.frames[outer].sp) {
                 on_stack = len + 1;
@@ -376,10 +383,4 @@ impl Frame {
             && self.exact == state.exact
             && (!self.fp_is_live || self.fp == state.fp)
     }
-}
-
-/// An instruction pointer as records and hashes have it: user addresses have 47 bits.
-#[inline]
-fn tagged(pc: u64, generation: u16) -> u64 {
-    pc | u64::from(generation) << 48
 }

@@ -52,8 +52,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
     #[inline(never)]
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
         let address = tag::launder(address);
-        // SAFETY: the block is the caller's until the inner allocator has it back; this thread's head.
         let head = thread::head();
+        // SAFETY: the block is the caller's until the inner allocator has it back; this thread's head.
         if unsafe { hook::freed_off(head, address, layout.size()) } {
             // SAFETY: the block was allocated with this layout.
             unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) }
@@ -164,9 +164,9 @@ unsafe fn count_allocated(address: *mut u8, size: usize) -> *mut u8 {
         unsafe { hook::allocated_off(head, address, size) };
         return tag::launder(address);
     }
+    let Entry { pc, sp, fp } = entry();
     // SAFETY: the caller's, and the entry of the calling method, in which this is inlined. The launder afterwards
     // keeps that method's frame on the stack: see `entry`.
-    let Entry { pc, sp, fp } = entry();
     tag::launder(unsafe { count_allocated_tracked(address, size, pc, sp, fp, head) })
 }
 

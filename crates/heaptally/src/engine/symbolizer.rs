@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread;
 
 use ahash::{AHashMap, AHashSet};
+use heaptally_capture::{PROCESS, RecordedIp};
 use heaptally_profile::{Frame, Line, Mapping, SymbolQuality};
 use rustc_demangle::demangle;
 
@@ -101,15 +102,31 @@ impl Symbolizer {
         Frame { ip, mapping, lines }
     }
 
-    /// Like [`frame`](Self::frame) for many addresses, letting other threads in now and then.
+    /// The frame at an instruction pointer as records have it, with the generation of a module that may be unloaded.
+    /// Without names when the module is gone: another one may lie at its place.
+    fn recorded_frame(&mut self, recorded: u64) -> Frame {
+        let RecordedIp { ip, generation } = RecordedIp::from(recorded);
+        let is_loaded = || generation == 0 || PROCESS.unwinder.modules.is_loaded(generation);
+        if is_loaded() {
+            let frame = self.frame(ip);
+            // It may have been unloaded while its names were looked up.
+            if is_loaded() {
+                return frame;
+            }
+        }
+        Frame { ip, mapping: None, lines: [].into() }
+    }
+
+    /// Like [`frame`](Self::frame) for many instruction pointers as records have them, letting other threads in now and
+    /// then. Gives each with the number it was asked for by.
     pub(crate) fn frames(&mut self, ips: &[u64], mut out: impl FnMut(u64, Frame)) {
         if self.source != Source::Nothing {
             // An address may lie in a file that took the place of one that was unloaded.
             self.mappings.refresh();
         }
         for batch in ips.chunks(BATCH) {
-            for ip in batch {
-                out(*ip, self.frame(*ip));
+            for &recorded in batch {
+                out(recorded, self.recorded_frame(recorded));
             }
             thread::yield_now();
         }
