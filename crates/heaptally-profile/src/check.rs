@@ -207,13 +207,11 @@ mod tests {
     #[test]
     fn abandoned_operations_explain_as_many_blocks() {
         let check_with = |abandoned, after: Counts| {
-            let mut losses = Losses::default();
-            losses.abandoned = abandoned;
             let parts = SnapshotParts {
                 sites: two_sites(),
                 totals_before: Some(after.into()),
                 totals: after.into(),
-                losses,
+                losses: Losses { abandoned, ..Losses::default() },
                 ..SnapshotParts::default()
             };
             Snapshot::from_parts(parts).check()
