@@ -7,8 +7,8 @@
 //! cargo run --release -p heaptally-bench -- instructions          exact counts, with valgrind
 //! ```
 //!
-//! Subjects are packages of their own (`benches/subjects/NAME`) over one source of workloads (`benches/workloads`); what
-//! the driver knows of a subject is its name. How to read the numbers is in docs/benchmarks.md.
+//! Subjects are packages of their own (`benches/subjects/NAME`) over one source of workloads (`benches/workloads`);
+//! what the driver knows of a subject is its name. How to read the numbers is in docs/benchmarks.md.
 
 mod cell;
 mod compare;

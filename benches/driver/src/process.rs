@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Above what any step takes: the longest are the build of a subject, and `syn` with a tracker that walks stacks slowly.
+/// Above what any step takes: the longest are building a subject, and `syn` with a tracker that walks stacks slowly.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 const POLL: Duration = Duration::from_millis(5);
 

@@ -1,4 +1,4 @@
-//! What a subject's process is told by the driver: `WORKLOAD (--laps N | --budget-ms N) [--input FILE] [--before-start]`.
+//! What the driver tells a subject: `WORKLOAD (--laps N | --budget-ms N) [--input FILE] [--before-start]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
