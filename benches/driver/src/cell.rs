@@ -1,0 +1,113 @@
+//! A subject on a workload: the values of its processes, or why there are none.
+
+use crate::sample::Sample;
+
+#[derive(Default)]
+pub(crate) struct Cell {
+    values: Vec<f64>,
+    unit: String,
+    checksum: Option<String>,
+    failure: Option<String>,
+}
+
+/// Of the values of a cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Cell {
+    /// Takes the value of one more process. The first failure is the cell's: it has no numbers then.
+    pub(crate) fn add(&mut self, sample: Result<Sample, String>) {
+        match sample {
+            Ok(sample) => {
+                if *self.checksum.get_or_insert_with(|| sample.checksum.clone()) != sample.checksum {
+                    self.fail("its processes did different work".to_owned());
+                }
+                self.unit = sample.unit;
+                self.values.push(sample.value);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Fails the cell if it did other work than that of the reference.
+    pub(crate) fn compare(&mut self, reference: &Self) {
+        if let (Some(ours), Some(theirs)) = (&self.checksum, &reference.checksum)
+            && ours != theirs
+        {
+            self.fail(format!("did other work: checksum {ours}, not {theirs}"));
+        }
+    }
+
+    pub(crate) fn fail(&mut self, why: String) {
+        self.failure.get_or_insert(why);
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    pub(crate) fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    pub(crate) fn runs(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        if self.failure.is_some() { None } else { Summary::of(&self.values) }
+    }
+}
+
+impl Summary {
+    /// `None` of nothing.
+    fn of(values: &[f64]) -> Option<Self> {
+        let mut values = values.to_vec();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        Some(Self { median, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(value: f64, checksum: &str) -> Result<Sample, String> {
+        Ok(Sample { unit: "ns/pair".to_owned(), value, checksum: checksum.to_owned() })
+    }
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_middles() {
+        assert_eq!(Summary::of(&[9.0, 1.0, 2.0]), Some(Summary { median: 2.0, min: 1.0, max: 9.0 }));
+        assert_eq!(Summary::of(&[4.0, 1.0, 9.0, 2.0]), Some(Summary { median: 3.0, min: 1.0, max: 9.0 }));
+        assert_eq!(Summary::of(&[5.0]), Some(Summary { median: 5.0, min: 5.0, max: 5.0 }));
+        assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn the_first_failure_is_kept_and_hides_the_numbers() {
+        let mut cell = Cell::default();
+        cell.add(sample(1.0, "a"));
+        cell.add(Err("signal: 11".to_owned()));
+        cell.add(Err("another".to_owned()));
+        assert_eq!((cell.failure(), cell.summary(), cell.runs()), (Some("signal: 11"), None, 1));
+    }
+
+    #[test]
+    fn other_work_fails_the_cell() {
+        let (mut system, mut ours) = (Cell::default(), Cell::default());
+        system.add(sample(1.0, "a"));
+        ours.add(sample(1.0, "b"));
+        ours.compare(&system);
+        assert_eq!(ours.failure(), Some("did other work: checksum b, not a"));
+        system.add(sample(1.0, "c"));
+        assert_eq!(system.failure(), Some("its processes did different work"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Instructions a pair, counted by valgrind: the same on every run, however busy the machine.
+//!
+//! Counted are those of the loop of pairs and of what it calls, on its thread: neither the process's start nor the
+//! aggregator. Two lengths are run and the difference is divided by the pairs, so that what happens once does not
+//! count either.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::layout::Layout;
+use crate::machine;
+use crate::number;
+use crate::options::InstructionsOptions;
+use crate::process;
+use crate::subject::{HEAPTALLY, SYSTEM};
+use crate::table::{Column, Table};
+
+/// In benches/workloads/src/pairs.rs; hashes follow it in the symbol.
+const COUNTED_FUNCTION: &str = "workloads::pairs::repeat*";
+const PAIRS_A_LAP: u64 = 4096;
+const LAPS: [u64; 2] = [1, 3];
+
+/// What a pair may cost above System's in a program that installs heaptally and does not start it.
+const LIMIT_BEFORE_START: u64 = 40;
+
+/// # Errors
+///
+/// If a count failed, or if a pair before `start` is above its limit, after all counts are printed.
+pub(crate) fn instructions(options: &InstructionsOptions, words: &[String]) -> Result<(), String> {
+    let layout = Layout::find()?;
+    let system = SYSTEM.build(&layout)?;
+    let heaptally = HEAPTALLY.build(&layout)?;
+
+    let columns = [Column::text("workload"), Column::text("subject"), Column::number("instructions a pair")];
+    let mut table =
+        Table::new(columns.into_iter().chain([Column::number("above"), Column::number("ratio")]).collect::<Vec<_>>());
+    let mut most_above = 0;
+    for workload in &options.workloads {
+        eprintln!("counting {}", workload.name);
+        let base = a_pair(&system, workload.name, &[])?;
+        let off = a_pair(&heaptally, workload.name, &["--before-start"])?;
+        let on = a_pair(&heaptally, workload.name, &[])?;
+        most_above = most_above.max(off.saturating_sub(base));
+        for (subject, count) in [("system", base), ("heaptally before start", off), ("heaptally", on)] {
+            let above = number::whole(count.saturating_sub(base));
+            let ratio = number::decimal(count as f64 / base as f64);
+            table.push([workload.name.to_owned(), subject.to_owned(), number::whole(count), above, ratio]);
+        }
+    }
+    println!("{}\n\n{table}", machine::describe(&layout, words));
+    if most_above > LIMIT_BEFORE_START {
+        return Err(format!("a pair before start costs {most_above} above system, the limit is {LIMIT_BEFORE_START}"));
+    }
+    Ok(())
+}
+
+fn a_pair(program: &Path, workload: &str, more: &[&str]) -> Result<u64, String> {
+    let [short, long] = LAPS.map(|laps| collected(program, workload, laps, more));
+    let (short, long) = (short?, long?);
+    let pairs = (LAPS[1] - LAPS[0]) * PAIRS_A_LAP;
+    // Rounded: a lap has a few instructions around its pairs.
+    Ok((long.saturating_sub(short) + pairs / 2) / pairs)
+}
+
+fn collected(program: &Path, workload: &str, laps: u64, more: &[&str]) -> Result<u64, String> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"]);
+    valgrind.arg(format!("--toggle-collect={COUNTED_FUNCTION}"));
+    valgrind.arg(program).args([workload, "--laps", &laps.to_string()]).args(more);
+    let (_, log) = process::both(&mut valgrind)?;
+    match parse(&log) {
+        Some(0) | None => Err(format!("valgrind counted nothing in {COUNTED_FUNCTION} of {}", program.display())),
+        Some(count) => Ok(count),
+    }
+}
+
+/// The number in callgrind's line `==7== Collected : 1467030`.
+fn parse(log: &str) -> Option<u64> {
+    let line = log.lines().find(|line| line.contains("Collected"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_read_from_the_log() {
+        assert_eq!(parse("==7== Events    : Ir\n==7== Collected : 1467030\n==7== \n"), Some(1_467_030));
+        assert_eq!(parse("==7== error"), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Builds the subjects of the benchmark, runs them in turn on the workloads, and prints what each costs as a ratio to
+//! the system's allocator.
+//!
+//! ```text
+//! cargo run --release -p heaptally-bench                          everything
+//! cargo run --release -p heaptally-bench -- --only pairs33,json   some workloads
+//! cargo run --release -p heaptally-bench -- instructions          exact counts, with valgrind
+//! ```
+//!
+//! Subjects are packages of their own (`benches/subjects/NAME`) over one source of workloads (`benches/workloads`);
+//! what the driver knows of a subject is its name. How to read the numbers is in docs/benchmarks.md.
+
+mod cell;
+mod compare;
+mod inputs;
+mod instructions;
+mod layout;
+mod machine;
+mod number;
+mod options;
+mod order;
+mod process;
+mod sample;
+mod subject;
+mod table;
+mod workload;
+
+use std::env;
+use std::process::ExitCode;
+
+use crate::options::Task;
+
+/// 0: done; 1: something failed or is above its limit, after all else was printed; 2: the command line is no good.
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let done = match options::parse(&words) {
+        Ok(Task::Help) => {
+            println!("{}", options::USAGE);
+            Ok(())
+        }
+        Ok(Task::Compare(options)) => compare::compare(&options, &words),
+        Ok(Task::Instructions(options)) => instructions::instructions(&options, &words),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The command line. Pure: words in, a task or one line of complaint out.
+
+use std::time::Duration;
+
+use crate::subject::{self, Subject};
+use crate::workload::{self, Workload};
+
+pub(crate) const USAGE: &str = "\
+usage: cargo run --release -p heaptally-bench -- [OPTIONS]
+       cargo run --release -p heaptally-bench -- instructions [--only W[,W]]
+
+  --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2
+  --subjects S[,S]  these subjects: system, heaptally
+  --rounds N        so many processes for each cell, 7 by default
+  --quick           3 rounds of a fifth of a second, and an eighth of the files of `syn`
+  instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit";
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Task {
+    Compare(CompareOptions),
+    Instructions(InstructionsOptions),
+    Help,
+}
+
+/// Of the comparison by time.
+#[derive(Debug, PartialEq)]
+pub(crate) struct CompareOptions {
+    pub(crate) workloads: Vec<&'static Workload>,
+    pub(crate) subjects: Vec<&'static Subject>,
+    /// Timed processes for each cell; at least one.
+    pub(crate) rounds: usize,
+    /// Each process starts no further lap after this.
+    pub(crate) budget: Duration,
+    /// One source file of so many is parsed by `syn`.
+    pub(crate) sources_stride: usize,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct InstructionsOptions {
+    pub(crate) workloads: Vec<&'static Workload>,
+}
+
+pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
+    let (mut only, mut subjects, mut rounds, mut quick, mut instructions) = (None, None, None, false, false);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--help" | "-h" => return Ok(Task::Help),
+            "instructions" => instructions = true,
+            "--quick" => quick = true,
+            "--only" => only = Some(list(value()?, workload::find)?),
+            "--subjects" => subjects = Some(list(value()?, subject::find)?),
+            "--rounds" => rounds = Some(count(value()?)?),
+            _ => return Err(format!("unknown argument {word}; --help lists them")),
+        }
+    }
+    if instructions {
+        if subjects.is_some() || rounds.is_some() || quick {
+            return Err("`instructions` takes no option but --only".to_owned());
+        }
+        let workloads =
+            only.unwrap_or_else(|| workload::WORKLOADS.iter().filter(|workload| workload.counted).collect());
+        return match workloads.iter().find(|workload| !workload.counted) {
+            Some(workload) => Err(format!("`instructions` counts pairs33 and pairs73, not {}", workload.name)),
+            None => Ok(Task::Instructions(InstructionsOptions { workloads })),
+        };
+    }
+    Ok(Task::Compare(CompareOptions {
+        workloads: only.unwrap_or_else(|| workload::WORKLOADS.iter().collect()),
+        subjects: subjects.unwrap_or_else(|| subject::SUBJECTS.iter().collect()),
+        rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
+        budget: Duration::from_millis(if quick { 200 } else { 1000 }),
+        sources_stride: if quick { 8 } else { 1 },
+    }))
+}
+
+/// The things named, each once, in the order named.
+fn list<T>(names: &str, find: impl Fn(&str) -> Result<&'static T, String>) -> Result<Vec<&'static T>, String>
+where
+    T: PartialEq,
+{
+    let mut found = Vec::new();
+    for name in names.split(',') {
+        let thing = find(name)?;
+        if !found.contains(&thing) {
+            found.push(thing);
+        }
+    }
+    Ok(found)
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("--rounds {text}: a whole number above zero is needed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Task, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn compared(line: &str) -> CompareOptions {
+        match parsed(line) {
+            Ok(Task::Compare(options)) => options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn names(workloads: &[&Workload]) -> Vec<&'static str> {
+        workloads.iter().map(|workload| workload.name).collect()
+    }
+
+    #[test]
+    fn nothing_given_is_everything() {
+        let options = compared("");
+        assert_eq!(names(&options.workloads), ["pairs33", "pairs73", "churn", "json", "syn", "batches", "pairs2"]);
+        assert_eq!(options.subjects.len(), subject::SUBJECTS.len());
+        assert_eq!((options.rounds, options.sources_stride), (7, 1));
+    }
+
+    #[test]
+    fn names_are_kept_once_and_in_order() {
+        let options = compared("--only json,pairs33,json --subjects heaptally");
+        assert_eq!(names(&options.workloads), ["json", "pairs33"]);
+        assert_eq!(options.subjects[0].name, "heaptally");
+    }
+
+    #[test]
+    fn rounds_given_outdo_those_of_quick() {
+        assert_eq!(compared("--quick").rounds, 3);
+        assert_eq!(compared("--rounds 5 --quick").rounds, 5);
+    }
+
+    #[test]
+    fn complaints_name_the_word() {
+        let complaint = |line| parsed(line).expect_err(line);
+        assert_eq!(
+            complaint("--only pairs33,nosuch"),
+            "unknown workload nosuch; there are pairs33, pairs73, churn, json, syn, batches, pairs2"
+        );
+        assert_eq!(complaint("--subjects nosuch"), "unknown subject nosuch; there are system, heaptally");
+        assert_eq!(complaint("--only"), "--only needs a value");
+        assert_eq!(complaint("--rounds 0"), "--rounds 0: a whole number above zero is needed");
+        assert_eq!(complaint("--fast"), "unknown argument --fast; --help lists them");
+        assert_eq!(complaint("instructions --only json"), "`instructions` counts pairs33 and pairs73, not json");
+        assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only");
+    }
+
+    #[test]
+    fn instructions_are_counted_of_pairs() {
+        match parsed("instructions") {
+            Ok(Task::Instructions(options)) => assert_eq!(names(&options.workloads), ["pairs33", "pairs73"]),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What one process of a subject measured: the line it prints, read.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process;
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Sample {
+    pub(crate) unit: String,
+    pub(crate) value: f64,
+    /// Of the work that every lap does.
+    pub(crate) checksum: String,
+}
+
+impl Sample {
+    /// Runs a subject for the given time or for one lap, whichever is longer.
+    pub(crate) fn take(program: &Path, workload: &str, input: Option<&Path>, budget: Duration) -> Result<Self, String> {
+        let mut subject = Command::new(program);
+        subject.arg(workload).arg("--budget-ms").arg(budget.as_millis().to_string());
+        if let Some(input) = input {
+            subject.arg("--input").arg(input);
+        }
+        Self::parse(&process::output(&mut subject)?)
+    }
+
+    /// Reads `key=value` words; further keys are allowed.
+    fn parse(line: &str) -> Result<Self, String> {
+        let words: HashMap<&str, &str> = line.split_whitespace().filter_map(|word| word.split_once('=')).collect();
+        let word = |key: &str| words.get(key).copied().ok_or(format!("printed no {key}: {}", line.trim()));
+        let value = word("value")?.parse().map_err(|_| format!("printed no number: {}", line.trim()))?;
+        Ok(Self { unit: word("unit")?.to_owned(), value, checksum: word("checksum")?.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read() {
+        let line = "workload=pairs33 unit=ns/pair value=14.5 operations=4096 checksum=3f800\n";
+        let sample = Sample { unit: "ns/pair".to_owned(), value: 14.5, checksum: "3f800".to_owned() };
+        assert_eq!(Sample::parse(line), Ok(sample));
+    }
+
+    #[test]
+    fn a_line_without_a_result_is_an_error() {
+        assert_eq!(Sample::parse("value=1 unit=x\n"), Err("printed no checksum: value=1 unit=x".to_owned()));
+        assert!(Sample::parse("value=fast unit=x checksum=0").is_err());
+        assert!(Sample::parse("").is_err());
+    }
+}

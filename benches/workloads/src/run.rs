@@ -1,0 +1,67 @@
+//! The `main` of every subject.
+
+use std::env;
+use std::process;
+use std::slice;
+
+use crate::arguments::{Amount, Arguments, Tracking};
+use crate::clock::{Timed, time};
+use crate::plan::Plan;
+use crate::report::Report;
+
+/// Measures the workload that the command line names, and prints one line with the result.
+///
+/// `start` begins the subject's tracking; `end` verifies it, after the timing and while the workload's blocks are
+/// live. The process ends with status 1 if `end` fails, and with 2 if the command line or an input is no good.
+pub fn run(start: fn(), end: fn() -> Result<(), String>) {
+    let arguments = Arguments::parse(env::args().skip(1)).unwrap_or_else(|error| fail(2, &error));
+    let Arguments { workload, amount, input, tracking } = arguments;
+    let mut plan = Plan::prepare(&workload, input.as_deref()).unwrap_or_else(|error| fail(2, &error));
+    if tracking == Tracking::Started {
+        start();
+    }
+    let report = measure(workload, &mut plan, amount);
+    if tracking == Tracking::Started {
+        end().unwrap_or_else(|error| fail(1, &error));
+    }
+    println!("{report}");
+}
+
+/// Runs one lap of a workload that needs no input, on a spawned thread as always: for tests of the workloads.
+///
+/// # Panics
+///
+/// If there is no such workload.
+pub fn lap(workload: &str) {
+    let mut plan = Plan::prepare(workload, None).expect("a workload without input");
+    measure(workload.to_owned(), &mut plan, Amount::Laps(1));
+}
+
+fn measure(workload: String, plan: &mut Plan, amount: Amount) -> Report {
+    match plan {
+        Plan::Cost(work) => {
+            let timed = time(slice::from_mut(work), amount);
+            let unit = format!("ns/{}", work.operation());
+            report(workload, unit, timed[0].ns_an_operation, &timed)
+        }
+        Plan::Scaling(works) => {
+            // In one process, so that both have the same addresses and the same noise.
+            let amount = amount.half();
+            let one = time(&mut works[..1], amount);
+            let two = time(works, amount);
+            let mean_ns = two.iter().map(|timed| timed.ns_an_operation).sum::<f64>() / two.len() as f64;
+            report(workload, "two/one".to_owned(), mean_ns / one[0].ns_an_operation, &two)
+        }
+    }
+}
+
+fn report(workload: String, unit: String, value: f64, timed: &[Timed]) -> Report {
+    let operations = timed.iter().map(|timed| timed.operations).sum();
+    let checksum = timed.iter().fold(0, |sum: u64, timed| sum.wrapping_add(timed.checksum));
+    Report { workload, unit, value, operations, checksum }
+}
+
+fn fail(status: i32, error: &str) -> ! {
+    eprintln!("error: {error}");
+    process::exit(status)
+}
