@@ -28,6 +28,7 @@ fn subscriptions_keep_their_promises() {
     tally.snapshot();
     beats_keep_to_the_grid_and_skipped_ones_are_told(tally);
     a_panic_does_not_end_the_beats(tally);
+    beats_come_on_a_thread_of_their_own(tally);
     a_beat_shows_what_changed_since_the_last_one(tally);
     dropped_outside_it_ends(tally);
     dropped_inside_it_ends(tally);
@@ -77,6 +78,26 @@ fn a_panic_does_not_end_the_beats(tally: Tally) {
     });
     assert_eq!((0..4).map(|_| beats.recv().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
     drop(every);
+}
+
+fn beats_come_on_a_thread_of_their_own(tally: Tally) {
+    let subscribe = || {
+        let (sender, beats) = channel();
+        let beat = move |_: &heaptally::Tick<'_>| {
+            // Asked for from here, a snapshot is made: no lock of heaptally's is held, nor is this the aggregator.
+            let check = heaptally::snapshot().check();
+            let thread = thread::current();
+            _ = sender.send((thread.name().map(str::to_owned), thread.id(), check));
+        };
+        (tally.every(ms(5), beat), beats)
+    };
+    let ((one, beats), (other, other_beats)) = (subscribe(), subscribe());
+    let (first, again, elsewhere) = (beats.recv().unwrap(), beats.recv().unwrap(), other_beats.recv().unwrap());
+    for (name, _, check) in [&first, &again, &elsewhere] {
+        assert_eq!((name.as_deref(), check), (Some("heaptally-callbacks"), &Ok(())));
+    }
+    assert!(first.1 == again.1 && first.1 != elsewhere.1 && first.1 != thread::current().id());
+    drop((one, other));
 }
 
 #[inline(never)]
