@@ -187,12 +187,16 @@ fn children_forked_before_start_start_themselves() {
 }
 
 /// Starts tracking, and forks `children` while others allocate and read: the first of them while the aggregator is
-/// still being built.
+/// still being built and looks up its first names, which takes longer than the children do.
 fn family(symbolize: Symbolize, children: u64) -> Result<(), String> {
     start(symbolize);
     thread::scope(|scope| {
         scope.spawn(read_until_over);
         let without_names = (0..children).try_fold(0, |sum, child| {
+            if child == children / 4 {
+                // From here on there are few new names at a time, or no child would be forked between two look-ups.
+                drop(heaptally::snapshot());
+            }
             disturb(child);
             let outcome = child::run(|| parent_and_grandchild(symbolize, child % GRANDCHILD_EVERY == 0));
             outcome
