@@ -28,6 +28,8 @@ fn subscriptions_keep_their_promises() {
     tally.snapshot();
     beats_keep_to_the_grid_and_skipped_ones_are_told(tally);
     a_panic_does_not_end_the_beats(tally);
+    beats_come_on_a_thread_of_their_own(tally);
+    the_first_beat_shows_what_changed_since_the_subscription(tally);
     a_beat_shows_what_changed_since_the_last_one(tally);
     dropped_outside_it_ends(tally);
     dropped_inside_it_ends(tally);
@@ -79,28 +81,63 @@ fn a_panic_does_not_end_the_beats(tally: Tally) {
     drop(every);
 }
 
+fn beats_come_on_a_thread_of_their_own(tally: Tally) {
+    let subscribe = || {
+        let (sender, beats) = channel();
+        let beat = move |_: &heaptally::Tick<'_>| {
+            // Asked for from here, a snapshot is made: no lock of heaptally's is held, nor is this the aggregator.
+            let check = heaptally::snapshot().check();
+            let thread = thread::current();
+            _ = sender.send((thread.name().map(str::to_owned), thread.id(), check));
+        };
+        (tally.every(ms(5), beat), beats)
+    };
+    let ((one, beats), (other, other_beats)) = (subscribe(), subscribe());
+    let (first, again, elsewhere) = (beats.recv().unwrap(), beats.recv().unwrap(), other_beats.recv().unwrap());
+    for (name, _, check) in [&first, &again, &elsewhere] {
+        assert_eq!((name.as_deref(), check), (Some("heaptally-callbacks"), &Ok(())));
+    }
+    assert!(first.1 == again.1 && first.1 != elsewhere.1 && first.1 != thread::current().id());
+    drop((one, other));
+}
+
 #[inline(never)]
 fn keep() -> Vec<u8> {
     black_box(Vec::with_capacity(black_box(100)))
+}
+
+const ONE: Counts = Counts { allocated_blocks: 1, allocated_bytes: 100, ..Counts::ZERO };
+
+fn change_of_keep(tick: &heaptally::Tick<'_>) -> Counts {
+    let row = tick.since_last.rows().iter().find(|row| row.function() == "every::keep");
+    row.map_or(Counts::ZERO, |row| row.change())
+}
+
+fn the_first_beat_shows_what_changed_since_the_subscription(tally: Tally) {
+    let (sender, changes) = channel();
+    let every = tally.every(ms(20), move |tick| _ = sender.send(change_of_keep(tick)));
+    let kept = keep();
+    assert_eq!([(); 2].map(|()| changes.recv().unwrap()), [ONE, Counts::ZERO]);
+    drop(every);
+    // The beats that may still come have the free.
+    drop(kept);
 }
 
 fn a_beat_shows_what_changed_since_the_last_one(tally: Tally) {
     let (sender, changes) = channel();
     let mut kept = Vec::with_capacity(8);
     let every = tally.every(ms(20), move |tick| {
-        let row = tick.since_last.rows().iter().find(|row| row.function() == "every::keep");
         let now = tick.snapshot.function("every::keep").map_or(Counts::ZERO, |row| row.counts());
-        sender.send((row.map_or(Counts::ZERO, |row| row.change()), now, tick.snapshot.check())).unwrap();
+        sender.send((change_of_keep(tick), now, tick.snapshot.check())).unwrap();
         if kept.len() < 3 {
             // The subscriber's own allocations are the program's: the next beat shows them.
             kept.push(keep());
         }
     });
-    let one = Counts { allocated_blocks: 1, allocated_bytes: 100, ..Counts::ZERO };
     let changed: Vec<_> = (0..5).map(|_| changes.recv().unwrap()).collect();
     assert_eq!(
         changed.iter().map(|(change, ..)| *change).collect::<Vec<_>>(),
-        [Counts::ZERO, one, one, one, Counts::ZERO]
+        [Counts::ZERO, ONE, ONE, ONE, Counts::ZERO]
     );
     assert_eq!(changed.iter().map(|(_, now, _)| now.live_bytes()).collect::<Vec<_>>(), [0, 100, 200, 300, 300]);
     assert!(changed.iter().all(|(.., check)| *check == Ok(())));

@@ -13,7 +13,7 @@ pub struct Losses {
     pub capture_failed: AtomicU64,
     /// Allocations that found the stack table at its limit or without memory.
     pub stacks_full: AtomicU64,
-    /// Allocations whose new stack found no room in the ring.
+    /// Allocations whose new stack found no room in the ring, or no memory for another segment.
     pub ring_full: AtomicU64,
     /// Stacks that were cut at the depth limit.
     pub truncated_stacks: AtomicU64,

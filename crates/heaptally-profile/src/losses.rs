@@ -22,9 +22,9 @@ pub struct Losses {
     pub no_stack_failed: u64,
     /// Stacks that were cut at the configured depth.
     pub truncated_stacks: u64,
-    /// Allocations that found the table of stacks full.
+    /// Allocations that found the table of stacks full, or no memory for it.
     pub overflow_stacks: u64,
-    /// Allocations whose new stack found no room in the ring of the thread.
+    /// Allocations whose new stack found no room in the ring of the thread, or no memory for it.
     pub ring_full: u64,
     /// Times the system refused memory for heaptally's own tables.
     pub failed_mappings: u64,
@@ -99,11 +99,15 @@ impl fmt::Display for Losses {
         })?;
         lines.line(self.overflow_stacks, |f| {
             let allocations = Plural(self.overflow_stacks, "allocation");
-            write!(f, "{allocations} found the table of stacks full: raise `max_stacks`")
+            write!(f, "{allocations} found the table of stacks full (or the system gave no memory): raise `max_stacks`")
         })?;
         lines.line(self.ring_full, |f| {
             let allocations = Plural(self.ring_full, "allocation");
-            write!(f, "{allocations} found no room for a new stack in the ring of the thread: raise `ring_bytes`")
+            write!(
+                f,
+                "{allocations} found no room for a new stack in the ring of the thread (or the system gave no memory): \
+                 raise `ring_bytes`"
+            )
         })?;
         lines.line(self.failed_mappings, |f| {
             let requests = Plural(self.failed_mappings, "request");
@@ -178,8 +182,9 @@ mod tests {
              2 allocations without a stack, because unwinding found no frame: if they are many, look for code built \
              without unwind tables\n\
              1,200 stacks cut at the depth limit: raise `max_depth` if callers are missing and it is not at its maximum\n\
-             1 allocation found the table of stacks full: raise `max_stacks`\n\
-             5 allocations found no room for a new stack in the ring of the thread: raise `ring_bytes`\n\
+             1 allocation found the table of stacks full (or the system gave no memory): raise `max_stacks`\n\
+             5 allocations found no room for a new stack in the ring of the thread (or the system gave no memory): raise \
+             `ring_bytes`\n\
              1 request for heaptally's own memory refused by the system: look at the memory limits of the process\n\
              2 threads without counters and stacks of their own, so that what they allocate has no stack: keep fewer \
              threads alive at a time"

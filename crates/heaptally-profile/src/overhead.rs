@@ -5,14 +5,15 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overhead {
-    /// Bytes of the arena that were handed out, so touched.
+    /// Bytes that the arena has handed out: an upper bound of what is touched of it, since tables are taken whole and
+    /// filled by and by.
     pub arena_bytes: u64,
     /// Bytes of address space that the arena asked the system for.
     pub arena_mapped_bytes: u64,
     /// Requested bytes that heaptally holds on the program's heap: the live bytes of "(heaptally
     /// itself)".
     pub internal_live_bytes: u64,
-    /// Bytes of tags: 8 per live block of the program.
+    /// Bytes of tags: 8 for each live block, those of heaptally's own heap included.
     pub tag_bytes: u64,
     /// Thread states in existence, in use or waiting for the next new thread.
     pub threads: u64,
@@ -26,7 +27,7 @@ pub struct Overhead {
     pub counter_page_bytes: u64,
     /// The most bytes of such pages; beyond it threads count on shared lines.
     pub counter_page_limit_bytes: u64,
-    /// Bytes of all rings in use.
+    /// Bytes of all segments of rings ever made, in use or waiting for their next use.
     pub ring_bytes: u64,
     /// The most bytes of ring that one thread may use.
     pub ring_limit_bytes: u64,
@@ -34,12 +35,13 @@ pub struct Overhead {
     pub aggregator_cpu_ns: u64,
     /// How long this snapshot took to make, in nanoseconds.
     pub snapshot_ns: u64,
-    /// How much of that went into looking up symbols, in nanoseconds.
+    /// How long looking up symbols has taken since the start, for all snapshots together, in nanoseconds.
     pub symbolize_ns: u64,
 }
 
 impl Overhead {
-    /// The memory that would not be there without heaptally: touched arena, own heap and tags.
+    /// The memory that would not be there without heaptally: arena, own heap and tags. An upper bound, as far as the
+    /// arena's part is one.
     pub fn own_bytes(&self) -> u64 {
         self.arena_bytes + self.internal_live_bytes + self.tag_bytes
     }

@@ -48,16 +48,18 @@ impl Config {
     /// Charges every site to its innermost function that belongs to one of these modules.
     ///
     /// A module is a crate (`my_app`) or a path in one (`my_app::cache`). Whole segments count: `my_app` is not
-    /// `my_app_utils`. Hyphens read as underscores. Names are checked by [`start`](crate::start).
+    /// `my_app_utils`. Hyphens read as underscores. Adds to the names given before, [`config!`](crate::config)'s
+    /// included. Names are checked by [`start`](crate::start).
     #[must_use]
     pub fn modules<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> Self {
         self.modules.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Keeps the innermost frames of a stack, `frames` of them at most, 1 to [`Config::MAX_DEPTH`]; of a deeper stack at
-    /// least half as many, so that one that grows and shrinks around the limit is not cut anew with each call. How many
-    /// depends on the stacks before it. Stacks that were cut are counted in
+    /// Keeps the innermost frames of a stack, `frames` of them at most, 1 to [`Config::MAX_DEPTH`]; with any other
+    /// number, [`start`](crate::start) returns [`StartError::Depth`]. Of a deeper stack at least half as many are kept,
+    /// so that one that grows and shrinks around the limit is not cut anew with each call; how many depends on the
+    /// stacks before it. Stacks that were cut are counted in
     /// [`Losses::truncated_stacks`](crate::Losses::truncated_stacks).
     #[must_use]
     pub fn max_depth(mut self, frames: usize) -> Self {
@@ -72,16 +74,16 @@ impl Config {
         self
     }
 
-    /// Tells at most this many stacks apart, 16.7 million at most; default 1,048,576. Blocks of further ones are in
-    /// the row "(overflow)".
+    /// Tells at most this many stacks apart; default 1,048,576. More than 16.7 million are taken for as many. Blocks of
+    /// further stacks are in the row "(overflow)".
     #[must_use]
     pub fn max_stacks(mut self, stacks: u32) -> Self {
         self.max_stacks = stacks;
         self
     }
 
-    /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 4 MiB, at
-    /// least 16 KiB. Blocks whose stack finds no room are in the row "(overflow)".
+    /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 4 MiB. Less
+    /// than 16 KiB are taken for as many. Blocks whose stack finds no room are in the row "(overflow)".
     #[must_use]
     pub fn ring_bytes(mut self, bytes: usize) -> Self {
         self.ring_bytes = bytes;

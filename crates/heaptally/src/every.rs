@@ -54,17 +54,18 @@ impl Drop for Every {
 }
 
 pub(crate) fn subscribe(period: Duration, subscriber: impl FnMut(&Tick<'_>) + Send + 'static) -> Every {
+    // Here and not on the new thread: what the caller does next belongs to the first beat.
+    let base = engine::snapshot();
     let stopped = Arc::new(AtomicBool::new(false));
     let for_thread = Arc::clone(&stopped);
     let builder = thread::Builder::new().name("heaptally-callbacks".into());
-    let spawned = builder.spawn(move || run(&for_thread, period, subscriber));
+    let spawned = builder.spawn(move || run(&for_thread, period, base, subscriber));
     Every { stopped, thread: spawned.map(|handle| handle.thread().clone()) }
 }
 
-fn run(stopped: &AtomicBool, period: Duration, mut subscriber: impl FnMut(&Tick<'_>)) {
+fn run(stopped: &AtomicBool, period: Duration, mut last: Snapshot, mut subscriber: impl FnMut(&Tick<'_>)) {
     // A period of zero would never sleep, and one of centuries would overflow the clock.
     let period = period.clamp(Duration::from_millis(1), Duration::from_secs(86_400 * 365));
-    let mut last = engine::snapshot();
     let mut due = Instant::now() + period;
     let mut skipped = 0;
     while wait_until(stopped, due) {

@@ -22,6 +22,9 @@
 //! Numbers are exact or labelled: what could not be attributed is in a row of its own (see [`SiteKind`] and
 //! [`Losses`]). The guide is the project's README; what each number means is in docs/metrics.md.
 
+// The files that need it allow it again, with the reason; docs/architecture.md lists them.
+#![deny(unsafe_code)]
+
 mod allocator;
 mod config;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64", not(heaptally_portable)))]

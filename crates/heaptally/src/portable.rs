@@ -8,6 +8,7 @@
 //!
 //! Every word is added with Release and read with Acquire, freed before allocated: a free that is seen happened after
 //! its allocation was counted, so live blocks and bytes are never negative.
+#![allow(unsafe_code, reason = "this is a global allocator")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;

@@ -129,6 +129,8 @@ impl Tally {
     /// Calls `subscriber` with a fresh snapshot every `period`, on a thread of its own, until the returned [`Every`]
     /// is dropped.
     ///
+    /// Takes a snapshot itself, which the first beat is compared with, and blocks as long as that does: see [`snapshot`].
+    ///
     /// The subscriber's allocations are the program's. A panic in it is caught, after the panic hook has reported it,
     /// and the next beat is delivered. One that takes longer than the period skips beats and is told how many.
     ///

@@ -7,6 +7,7 @@
 //!
 //! A forked child has no such thread. It leaks the parent's object, whose locks may be held for ever by threads that
 //! do not exist here, and starts another at its first snapshot, over the same store and rings.
+#![allow(unsafe_code, reason = "leaks itself, and is reached through an atomic pointer")]
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -88,10 +88,11 @@ impl Collector {
     /// The heap now.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         let begun = Instant::now();
+        // Before the counters: what symbolizing new stacks takes is in the snapshot that it is done for.
+        self.mirror_stacks();
         self.reading.read();
-        // After the counters: every id they name has its record in a ring or in the store.
-        self.drain();
-        self.mirror_nodes();
+        // After the counters: every id they name has its record in a ring or in the store. Few are new since above.
+        self.mirror_stacks();
         self.sequence += 1;
         let tables = Arc::new(StackTables { nodes: self.nodes.freeze(), frames: self.frames.freeze() });
         let sites = self.sites(&tables);
@@ -118,8 +119,10 @@ impl Collector {
         })
     }
 
-    /// Brings the tables that snapshots share up to the store, symbolizing each address the first time it is seen.
-    fn mirror_nodes(&mut self) {
+    /// Brings the store up to the rings, and the tables that snapshots share up to the store, symbolizing each address
+    /// the first time it is seen.
+    fn mirror_stacks(&mut self) {
+        self.drain();
         let new = self.nodes.len() as u32 + 1..STORE.len();
         let mut unknown: Vec<u64> = Vec::new();
         for (_, ip) in new.clone().filter_map(|number| STORE.node(number)) {

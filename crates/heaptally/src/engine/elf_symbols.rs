@@ -119,6 +119,7 @@ fn table<T: Pod>(bytes: &[u8]) -> Option<&[T]> {
 }
 
 #[cfg(test)]
+#[allow(unsafe_code, reason = "the tests need addresses of known functions")]
 mod tests {
     use super::*;
     use std::env;

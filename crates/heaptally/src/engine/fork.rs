@@ -1,6 +1,7 @@
 //! What a forked child must know and put right.
 //!
 //! The handler runs in the child, on its only thread, before `fork` returns: no allocation, no lock.
+#![allow(unsafe_code, reason = "a handler for forks is registered with libc")]
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -5,6 +5,7 @@
 //!
 //! `#[inline(never)]` and [`tag::launder`] belong together: the compiler knows what `__rust_alloc` returns and how
 //! large it is, and would fold or drop accesses to the tag behind the block if it saw both sides of one.
+#![allow(unsafe_code, reason = "this is a global allocator")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr;

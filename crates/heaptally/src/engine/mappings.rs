@@ -2,6 +2,7 @@
 //!
 //! Used by the symbolizer on the aggregator thread. Allocates, and takes the loader's lock for as
 //! long as it copies a few words per file; never called from the allocator. Knows no symbols.
+#![allow(unsafe_code, reason = "the loader calls back with pointers to what it knows")]
 
 use std::ffi::{CStr, c_int, c_void};
 use std::fs;

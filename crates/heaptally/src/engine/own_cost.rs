@@ -1,6 +1,7 @@
 //! What heaptally itself takes and what it lost, gathered for a snapshot.
 //!
 //! Run by the aggregator, after the counters were read.
+#![allow(unsafe_code, reason = "two numbers come from libc")]
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};

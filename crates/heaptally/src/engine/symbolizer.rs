@@ -262,6 +262,7 @@ impl Symbolizer {
 }
 
 #[cfg(test)]
+#[allow(unsafe_code, reason = "the tests need addresses of known functions")]
 mod tests {
     use super::*;
     use std::hint::black_box;

@@ -8,6 +8,7 @@
 //!  FRESH ─► REGISTERING ─► a state ─► ENDED
 //!                     └──► STATELESS        (no memory, or 65,536 threads alive)
 //! ```
+#![allow(unsafe_code, reason = "leads from a thread-local pointer to a state of the arena")]
 
 use std::cell::Cell;
 use std::ffi::c_void;
