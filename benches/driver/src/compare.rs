@@ -40,7 +40,7 @@ impl Entry {
 /// If a row has no numbers; the others are printed all the same.
 pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), String> {
     let layout = Layout::find()?;
-    let inputs = Inputs::prepare(&options.workloads, options.sources_stride, &layout)?;
+    let inputs = Inputs::prepare(&options.workloads, &layout)?;
     let mut entries = entries(options, &layout);
     measure(&mut entries, options, &inputs);
     check_work(&mut entries);

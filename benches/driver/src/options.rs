@@ -12,7 +12,7 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
   --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2
   --subjects S[,S]  these subjects: system, heaptally
   --rounds N        so many processes for each cell, 7 by default
-  --quick           3 rounds of a fifth of a second, and an eighth of the files of `syn`
+  --quick           3 rounds of a fifth of a second
   instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit";
 
 #[derive(Debug, PartialEq)]
@@ -31,8 +31,6 @@ pub(crate) struct CompareOptions {
     pub(crate) rounds: usize,
     /// Each process starts no further lap after this.
     pub(crate) budget: Duration,
-    /// One source file of so many is parsed by `syn`.
-    pub(crate) sources_stride: usize,
 }
 
 #[derive(Debug, PartialEq)]
@@ -71,7 +69,6 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         subjects: subjects.unwrap_or_else(|| subject::SUBJECTS.iter().collect()),
         rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
         budget: Duration::from_millis(if quick { 200 } else { 1000 }),
-        sources_stride: if quick { 8 } else { 1 },
     }))
 }
 
@@ -121,7 +118,7 @@ mod tests {
         let options = compared("");
         assert_eq!(names(&options.workloads), ["pairs33", "pairs73", "churn", "json", "syn", "batches", "pairs2"]);
         assert_eq!(options.subjects.len(), subject::SUBJECTS.len());
-        assert_eq!((options.rounds, options.sources_stride), (7, 1));
+        assert_eq!(options.rounds, 7);
     }
 
     #[test]

@@ -63,11 +63,10 @@ impl Work for Batches {
         self.freed.bytes.load(Ordering::Relaxed) - freed_bytes
     }
 
-    fn warm_up(&mut self) {
-        let consumer = self.consumer.take().expect("warmed up once");
+    fn begin(&mut self) {
+        let consumer = self.consumer.take().expect("begun once");
         let freed = Arc::clone(&self.freed);
         thread::spawn(move || free(consumer, &freed));
-        self.lap();
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Churn {
 }
 
 impl Churn {
-    /// The blocks come with the warm-up, when tracking has started.
+    /// The blocks come with `begin`, when tracking has started.
     pub(crate) fn new() -> Self {
         Self { blocks: Vec::with_capacity(LIVE_BLOCKS) }
     }
@@ -47,10 +47,9 @@ impl Work for Churn {
         sum
     }
 
-    fn warm_up(&mut self) {
+    fn begin(&mut self) {
         let mut random = Xorshift::new(2);
         self.blocks.extend((0..LIVE_BLOCKS).map(|_| allocate(&mut random)));
-        self.lap();
     }
 }
 

@@ -27,21 +27,47 @@ pub(crate) fn time(works: &mut [Box<dyn Work>], amount: Amount) -> Vec<Timed> {
     })
 }
 
+/// All laps, the warm-up too, come from one call: from another they would have other stacks, which a tracker would see
+/// for the first time in the midst of the timing. `tests/depth.rs` holds it.
 #[inline(never)]
 fn time_here(work: &mut dyn Work, amount: Amount, ready: &Barrier) -> Timed {
-    work.warm_up();
-    ready.wait();
-    let begun = Instant::now();
-    let checksum = work.lap();
-    let mut laps = 1;
-    // The clock is read once a lap, which is a thousand times longer than that.
-    while more(amount, laps, begun) {
-        assert_eq!(work.lap(), checksum, "lap {laps} did other work than the first");
-        laps += 1;
+    work.begin();
+    let mut watch = Stopwatch { amount, ready, begun: None, checksum: None, laps: 0 };
+    while watch.goes_on_after(work.lap()) {}
+    watch.timed(work.operations_a_lap())
+}
+
+struct Stopwatch<'a> {
+    amount: Amount,
+    ready: &'a Barrier,
+    /// Since the warm-up's end.
+    begun: Option<Instant>,
+    /// Of the first timed lap.
+    checksum: Option<u64>,
+    laps: u64,
+}
+
+impl Stopwatch<'_> {
+    /// Whether there is another lap after one with this sum. Not inlined, or the compiler makes a loop of its own for
+    /// each state of the watch.
+    #[inline(never)]
+    fn goes_on_after(&mut self, sum: u64) -> bool {
+        let Some(begun) = self.begun else {
+            self.ready.wait();
+            self.begun = Some(Instant::now());
+            return true;
+        };
+        self.laps += 1;
+        assert_eq!(*self.checksum.get_or_insert(sum), sum, "lap {} did other work than the first", self.laps);
+        // The clock is read once a lap, which is a thousand times longer than that.
+        more(self.amount, self.laps, begun)
     }
-    let ns = begun.elapsed().as_nanos() as f64;
-    let operations = laps * work.operations_a_lap();
-    Timed { operations, ns_an_operation: ns / operations as f64, checksum }
+
+    fn timed(&self, operations_a_lap: u64) -> Timed {
+        let ns = self.begun.expect("the warm-up has ended").elapsed().as_nanos() as f64;
+        let operations = self.laps * operations_a_lap;
+        Timed { operations, ns_an_operation: ns / operations as f64, checksum: self.checksum.expect("a lap was timed") }
+    }
 }
 
 fn more(amount: Amount, laps: u64, begun: Instant) -> bool {

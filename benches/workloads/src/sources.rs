@@ -14,7 +14,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Reads the files that the list names, one a line. Files that do not parse are left out: tests of compilers
-    /// contain such on purpose. Parsing them here, before tracking starts, is the warm-up as well.
+    /// contain such on purpose.
     pub(crate) fn read(list: &Path) -> Result<Self, String> {
         let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
         let mut texts = Vec::new();
@@ -41,7 +41,4 @@ impl Work for Sources {
         let items = |text: &String| syn::parse_file(black_box(text)).expect("it parsed before").items.len();
         self.texts.iter().map(items).sum::<usize>() as u64
     }
-
-    /// Nothing: a stack seen for the first time belongs to the cost, as it does in a compiler.
-    fn warm_up(&mut self) {}
 }

@@ -13,8 +13,6 @@ pub(crate) trait Work: Send {
     /// Does the operations of a lap. The sum it returns is the same for every lap after the warm-up.
     fn lap(&mut self) -> u64;
 
-    /// Runs before the clock starts.
-    fn warm_up(&mut self) {
-        self.lap();
-    }
+    /// Runs once on the measured thread, before the first lap, which is the warm-up.
+    fn begin(&mut self) {}
 }

@@ -1,10 +1,11 @@
-//! How many frames an allocation of the pairs has on its stack, in the release profile.
+//! How many frames an allocation of the pairs has on its stack, in the release profile; and that it is the same stack in
+//! every lap.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Notes the stack of the first block of 95 bytes, a size that only the pairs allocate.
+/// Notes the stack of the first block of 95 bytes, a size that only the pairs allocate, and compares the others with it.
 struct Watch;
 
 #[global_allocator]
@@ -12,20 +13,36 @@ static ALLOC: Watch = Watch;
 
 static FRAMES: AtomicUsize = AtomicUsize::new(0);
 static IPS: [AtomicUsize; 256] = [const { AtomicUsize::new(0) }; 256];
+static STACKS: AtomicUsize = AtomicUsize::new(0);
+static OTHER_STACKS: AtomicUsize = AtomicUsize::new(0);
+
+fn note_stack() {
+    let mut ips = [0; 256];
+    let mut frames = 0;
+    backtrace::trace(|frame| {
+        // The thread's root has no caller, and is followed by a frame at zero.
+        let ip = frame.ip() as usize;
+        if ip != 0 {
+            ips[frames] = ip;
+            frames += 1;
+        }
+        ip != 0
+    });
+    let first = STACKS.fetch_add(1, Ordering::Relaxed) == 0;
+    if first {
+        FRAMES.store(frames, Ordering::Relaxed);
+        IPS.iter().zip(ips).for_each(|(noted, ip)| noted.store(ip, Ordering::Relaxed));
+    } else if IPS.iter().zip(ips).any(|(noted, ip)| noted.load(Ordering::Relaxed) != ip) {
+        OTHER_STACKS.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 // SAFETY: every call is passed on unchanged to `System`, which keeps the contract. The backtrace allocates nothing of
 // 95 bytes, so `alloc` is not entered twice for its sake.
 unsafe impl GlobalAlloc for Watch {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout.size() == 95 && FRAMES.load(Ordering::Relaxed) == 0 {
-            backtrace::trace(|frame| {
-                // The thread's root has no caller, and is followed by a frame at zero.
-                let ip = frame.ip() as usize;
-                if ip != 0 {
-                    IPS[FRAMES.fetch_add(1, Ordering::Relaxed)].store(ip, Ordering::Relaxed);
-                }
-                ip != 0
-            });
+        if layout.size() == 95 {
+            note_stack();
         }
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
@@ -38,8 +55,11 @@ unsafe impl GlobalAlloc for Watch {
 }
 
 fn frames_of(workload: &str) -> usize {
-    FRAMES.store(0, Ordering::Relaxed);
+    STACKS.store(0, Ordering::Relaxed);
     workloads::lap(workload);
+    // The warm-up and the lap, each with 64 times this size.
+    assert_eq!(STACKS.load(Ordering::Relaxed), 2 * 64);
+    assert_eq!(OTHER_STACKS.load(Ordering::Relaxed), 0);
     let names: Vec<String> =
         IPS[..FRAMES.load(Ordering::Relaxed)].iter().map(|ip| name(ip.load(Ordering::Relaxed))).collect();
     println!("{workload}: {names:#?}");
