@@ -6,11 +6,13 @@
 
 use crate::arena::Arena;
 use crate::capture_counts::CaptureCounts;
+use crate::charge::Charge;
 use crate::mismatch;
 use crate::platform_unwinder::PlatformStack;
 use crate::process::Process;
-use crate::ring::RecordedIp;
+use crate::ring::{Outline, RecordedIp};
 use crate::stack_hash::StackHash;
+use crate::stack_id::StackId;
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::unwind::{FrameState, Outcome, ThreadUnwinder};
 
@@ -81,27 +83,31 @@ impl Verification {
 }
 
 impl Capturer {
-    /// Whether the hook was entered as at the last capture; false where the quick way cannot be taken.
-    #[inline(always)]
-    pub(crate) fn is_entry_of_last(&self, entry: Entry) -> bool {
-        self.unwinder.trace.has_leaf(&entry.state())
-    }
-
-    /// The instruction pointer of the last entry.
-    #[inline(always)]
-    pub(crate) fn last_pc(&self) -> usize {
-        self.unwinder.trace.leaf_pc() as usize
-    }
-
-    /// Whether the stack is that of the last capture.
+    /// What to charge if the stack is one that was captured lately, found the quick way: `None` says nothing.
     ///
     /// # Safety
     ///
-    /// As for [`Capturer::capture`], for an entry that [`Capturer::is_entry_of_last`].
-    #[inline(always)]
-    pub(crate) unsafe fn is_unchanged(&self) -> bool {
+    /// As for [`Capturer::capture`].
+    #[inline]
+    pub(crate) unsafe fn find_unchanged(&self, entry: Entry) -> Option<&Charge> {
         // SAFETY: the caller's.
-        unsafe { self.unwinder.trace.is_unchanged() }
+        unsafe { self.unwinder.trace.find_unchanged(&entry.state()) }
+    }
+
+    /// What the last stack is counted under; none before that was said.
+    pub(crate) fn charge(&self) -> Charge {
+        if self.is_platforms { Charge::NONE } else { self.unwinder.trace.charge() }
+    }
+
+    /// Says what the last stack is counted under, so that it is known when the stack is found unchanged.
+    #[inline]
+    pub(crate) fn set_charge(&mut self, charge: Charge, process: &Process) {
+        if !self.is_platforms {
+            self.unwinder.trace.set_charge(charge);
+            if charge.line.is_some() {
+                process.unwinder.remember(&mut self.unwinder.trace);
+            }
+        }
     }
 
     /// Takes the stack of the calling thread, as it is outside the hook that was entered at `entry`.
@@ -198,6 +204,22 @@ impl Capturer {
         let traced = (!self.is_platforms).then(|| self.unwinder.trace.leaf_first());
         let platforms = self.is_platforms.then(|| self.platform.leaf_first());
         traced.into_iter().flatten().chain(platforms.into_iter().flatten())
+    }
+
+    /// What a record of the stack needs to say.
+    pub(crate) fn outline(&self) -> Outline {
+        if self.is_platforms {
+            return Outline { base: None, new: self.depth(), truncated: self.truncated() };
+        }
+        let (base, new) = self.unwinder.trace.beyond_recorded();
+        Outline { base, new, truncated: self.truncated() }
+    }
+
+    /// Notes that the thread's ring has the stack now, as `id`.
+    pub(crate) fn set_recorded(&mut self, id: StackId) {
+        if !self.is_platforms {
+            self.unwinder.trace.set_recorded(id);
+        }
     }
 
     /// Frames of the stack.

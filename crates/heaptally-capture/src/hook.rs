@@ -8,6 +8,7 @@
 //! them. A thread without a state, or a signal handler that interrupted this very code, counts on the shared lines.
 
 use crate::capture::{Captured, Capturer, Entry};
+use crate::charge::Charge;
 use crate::counter::Line;
 use crate::head::Head;
 use crate::losses::Losses;
@@ -181,26 +182,21 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
     let Block { address, size } = block;
     let scratch = busy.scratch();
     // PERF: what a loop of allocations takes every time. It calls nothing before its end, and what can be read again is
-    // not kept, so that nothing has to be saved.
+    // not kept, so that little has to be saved.
     // SAFETY: the caller's.
-    unsafe {
-        if scratch.last_line.is_none() || !scratch.capturer.is_entry_of_last(entry) {
-            busy.hand_over();
-            return Some(allocated_elsewhere(state, address, size, entry.pc, entry.sp, entry.fp));
-        }
-        if !scratch.capturer.is_unchanged() {
-            let pc = scratch.capturer.last_pc();
-            busy.hand_over();
-            return Some(allocated_elsewhere(state, address, size, pc, state.busy_stack_pointer(), entry.fp));
-        }
-    }
-    if let Some(line) = scratch.last_line {
-        state.captures.count_reused();
-        state.tracked.count_allocated(size);
-        line.count_allocated(size);
-    }
+    let unchanged = unsafe { scratch.capturer.find_unchanged(entry) };
+    let Some(&Charge { id, line: Some(line) }) = unchanged else {
+        busy.hand_over();
+        // SAFETY: the caller's; this operation was handed over.
+        let address =
+            unsafe { allocated_elsewhere(state, address, size, entry.pc, state.busy_stack_pointer(), entry.fp) };
+        return Some(address);
+    };
+    state.captures.count_reused();
+    state.tracked.count_allocated(size);
+    line.count_allocated(size);
     // SAFETY: the caller's block.
-    unsafe { tag::write(address, size, scratch.last) };
+    unsafe { tag::write(address, size, id) };
     Some(address)
 }
 
@@ -255,18 +251,19 @@ unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size
     // SAFETY: the caller's.
     let captured = unsafe { scratch.capturer.capture(entry, &PROCESS, &state.captures) };
     let id = match captured {
-        Captured::Same if scratch.last != StackId::BEFORE_START => scratch.last,
+        Captured::Same if scratch.capturer.charge().id != StackId::BEFORE_START => scratch.capturer.charge().id,
         Captured::Same | Captured::Stack => find_or_record(state, scratch),
         Captured::Nothing => {
             Losses::count(&PROCESS.losses.capture_failed);
-            scratch.last = StackId::BEFORE_START;
             StackId::NO_STACK
         }
     };
     state.tracked.count_allocated(size);
     // Not before the totals: a snapshot that sees the row must see them.
     let line = charge(state, id, size);
-    scratch.last_line = line.filter(|_| scratch.last == id);
+    if id >= StackId::FIRST_REAL {
+        scratch.capturer.set_charge(Charge { id, line }, &PROCESS);
+    }
     id
 }
 
@@ -291,28 +288,24 @@ fn charge(state: &'static ThreadState, id: StackId, size: usize) -> Option<&'sta
 #[inline]
 fn find_or_record(state: &ThreadState, scratch: &mut Scratch) -> StackId {
     let hash = scratch.capturer.hash(&PROCESS);
-    let id = match scratch.cache.find(hash) {
-        Some(id) => id,
-        None => match PROCESS.stacks.find(hash).or_else(|| record(state, &scratch.capturer, hash)) {
-            Some(id) => {
-                scratch.cache.keep(hash, id);
-                id
-            }
-            None => {
-                scratch.last = StackId::BEFORE_START;
-                return StackId::OVERFLOW;
-            }
-        },
-    };
-    scratch.last = id;
-    id
+    if let Some(id) = scratch.cache.find(hash) {
+        return id;
+    }
+    match PROCESS.stacks.find(hash).or_else(|| record(state, &mut scratch.capturer, hash)) {
+        Some(id) => {
+            scratch.cache.keep(hash, id);
+            id
+        }
+        None => StackId::OVERFLOW,
+    }
 }
 
 /// The id of a stack that the process has not met; `None`, and counted, when there is no room for it.
 #[cold]
-fn record(state: &ThreadState, capturer: &Capturer, hash: StackHash) -> Option<StackId> {
+fn record(state: &ThreadState, capturer: &mut Capturer, hash: StackHash) -> Option<StackId> {
     let ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed);
-    let room = state.ring.reserve(capturer.depth(), ring_limit_bytes, &PROCESS.segments, &PROCESS.arena);
+    let outline = capturer.outline();
+    let room = state.ring.reserve(outline, ring_limit_bytes, &PROCESS.segments, &PROCESS.arena);
     let Ok(room) = room else {
         Losses::count(&PROCESS.losses.ring_full);
         PROCESS.doorbell.ring();
@@ -323,12 +316,13 @@ fn record(state: &ThreadState, capturer: &Capturer, hash: StackHash) -> Option<S
         Losses::count(&PROCESS.losses.stacks_full);
         return None;
     };
-    if capturer.truncated() {
+    if outline.truncated {
         Losses::count(&PROCESS.losses.truncated_stacks);
     }
     let past_half = room.past_half;
     // The record first, the entry then: every id that anybody can find has its record.
-    room.fill(id, capturer.truncated(), capturer.leaf_first().map(RecordedIp::word));
+    room.fill(id, capturer.leaf_first().map(RecordedIp::word));
+    capturer.set_recorded(id);
     if past_half {
         PROCESS.doorbell.ring();
     }

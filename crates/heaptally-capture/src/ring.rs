@@ -10,8 +10,12 @@
 //!               ▼                                     ▼
 //!  segment [ read ▸ ░░░░░░░░ ] ─next─► [ ░░░░ ] ─► [ ░░░░░ ▸ written     ]
 //!
-//!  record: [ depth: 32 │ truncated: 1 │ stack id: 24 ] [ ip, leaf first ] × depth
+//!  record: [ drop: 16 │ new: 16 │ base: 1 │ truncated: 1 │ stack id: 24 ] [ base's id ]? [ ip, leaf first ] × new
 //! ```
+//!
+//! A stack is recorded as what is new of it: its *base* is a stack that the same ring has recorded before, of which the
+//! innermost `drop` frames are gone. A program that goes in and out of a deep stack records four frames a stack, not
+//! sixty.
 //!
 //! A ring belongs to a thread state, not to a thread: the next owner goes on where the last one stopped, and records
 //! describe themselves.
@@ -38,7 +42,7 @@ const _: () = assert!(SEGMENT_BYTES == 8192);
 /// The least a ring may hold. The producer's segment is never taken from it, so beside a full one there must be room
 /// for another: with less, a ring that was full once would refuse for ever.
 pub const MIN_RING_BYTES: usize = 2 * SEGMENT_BYTES;
-const _: () = assert!(MAX_DEPTH < SEGMENT_WORDS);
+const _: () = assert!(2 + MAX_DEPTH < SEGMENT_WORDS);
 
 const POOL_BLOCKS: usize = 1024;
 const POOL_PER_BLOCK: usize = 1024;
@@ -133,8 +137,37 @@ pub struct Record<'a> {
     pub id: StackId,
     /// Whether frames towards the root were cut off.
     pub truncated: bool,
+    /// What it begins with; `None` for a stack that is recorded from its root on.
+    pub base: Option<RecordBase>,
     words: &'a [AtomicU64],
 }
+
+/// The outer part of a stack that another one, recorded earlier by the same thread, has too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordBase {
+    /// The other stack.
+    pub id: StackId,
+    /// How many of its innermost frames are not part of this one.
+    pub drop: u16,
+}
+
+/// What is to be recorded of a stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outline {
+    pub(crate) base: Option<RecordBase>,
+    /// Frames beyond the base.
+    pub(crate) new: usize,
+    pub(crate) truncated: bool,
+}
+
+impl Outline {
+    fn words(&self) -> usize {
+        1 + usize::from(self.base.is_some()) + self.new
+    }
+}
+
+const TRUNCATED: u64 = 1 << 24;
+const HAS_BASE: u64 = 1 << 25;
 
 /// An instruction pointer as records and hashes have it, in one word: user addresses have 47 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +197,7 @@ impl From<u64> for RecordedIp {
 }
 
 impl Record<'_> {
-    /// Instruction pointers, leaf first, as words of [`RecordedIp`].
+    /// Instruction pointers beyond the base, leaf first, as words of [`RecordedIp`].
     pub fn ips(&self) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + '_ {
         // Relaxed: ordered by `written`, which the consumer has read with Acquire.
         self.words.iter().map(|word| word.load(Ordering::Relaxed))
@@ -174,20 +207,24 @@ impl Record<'_> {
 /// Room for one record at the end of a ring.
 pub(crate) struct Room {
     segment: &'static Segment,
-    depth: usize,
+    outline: Outline,
     /// Whether the ring has passed half its budget and wants to be drained.
     pub(crate) past_half: bool,
 }
 
 impl Room {
-    /// Writes the record of a stack of the depth that was reserved, and publishes it.
-    pub(crate) fn fill(self, id: StackId, truncated: bool, leaf_first: impl Iterator<Item = u64>) {
+    /// Writes the record that room was made for, and publishes it.
+    pub(crate) fn fill(self, id: StackId, leaf_first: impl Iterator<Item = u64>) {
+        let Outline { base, new, truncated } = self.outline;
         let start = self.segment.written.load(Ordering::Relaxed) as usize;
-        let end = start + 1 + self.depth;
-        let header = (self.depth as u64) << 32 | u64::from(truncated) << 24 | id.index() as u64;
-        self.segment.words[start].store(header, Ordering::Relaxed);
-        for (word, ip) in self.segment.words[start + 1..end].iter().zip(leaf_first) {
-            word.store(ip, Ordering::Relaxed);
+        let end = start + self.outline.words();
+        let drop = base.map_or(0, |base| base.drop);
+        let flags = if truncated { TRUNCATED } else { 0 } | if base.is_some() { HAS_BASE } else { 0 };
+        let header = u64::from(drop) << 48 | (new as u64) << 32 | flags | id.index() as u64;
+        let base = base.map(|base| base.id.index() as u64);
+        let content = [header].into_iter().chain(base).chain(leaf_first);
+        for (slot, word) in self.segment.words[start..end].iter().zip(content) {
+            slot.store(word, Ordering::Relaxed);
         }
         // Release: pairs with the Acquire in `drain_segment`.
         self.segment.written.store(end as u32, Ordering::Release);
@@ -205,21 +242,21 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Makes room for a record of `depth` frames. Only the owning thread calls this, never re-entrantly.
+    /// Makes room for a record. Only the owning thread calls this, never re-entrantly.
     pub(crate) fn reserve(
         &self,
-        depth: usize,
+        outline: Outline,
         budget_bytes: usize,
         pool: &SegmentPool,
         arena: &Arena,
     ) -> Result<Room, RingFull> {
-        let words = 1 + depth;
+        let words = outline.words();
         let segment = match pool.segment(self.tail.load(Ordering::Relaxed)) {
             Some(tail) if tail.written.load(Ordering::Relaxed) as usize + words <= SEGMENT_WORDS => tail,
             tail => self.extend(tail, budget_bytes, pool, arena)?,
         };
         let past_half = self.length.load(Ordering::Relaxed) as usize * SEGMENT_BYTES > budget_bytes / 2;
-        Ok(Room { segment, depth, past_half })
+        Ok(Room { segment, outline, past_half })
     }
 
     fn extend(
@@ -267,9 +304,14 @@ impl Ring {
         let written = segment.written.load(Ordering::Acquire) as usize;
         while read < written {
             let header = segment.words[read].load(Ordering::Relaxed);
-            let end = read + 1 + (header >> 32) as usize;
-            let id = StackId::new(header as u32);
-            store(Record { id, truncated: header >> 24 & 1 != 0, words: &segment.words[read + 1..end] });
+            let base = (header & HAS_BASE != 0).then(|| RecordBase {
+                id: StackId::new(segment.words[read + 1].load(Ordering::Relaxed) as u32),
+                drop: (header >> 48) as u16,
+            });
+            let begin = read + 1 + usize::from(base.is_some());
+            let end = begin + usize::from((header >> 32) as u16);
+            let (id, words) = (StackId::new(header as u32), &segment.words[begin..end]);
+            store(Record { id, truncated: header & TRUNCATED != 0, base, words });
             read = end;
             // Release: after the record is in the store.
             segment.read.store(read as u32, Ordering::Release);
@@ -303,9 +345,10 @@ mod tests {
         truncated: bool,
         ips: &[usize],
     ) -> Result<bool, RingFull> {
-        let room = ring.reserve(ips.len(), BUDGET_BYTES, pool, arena)?;
+        let outline = Outline { base: None, new: ips.len(), truncated };
+        let room = ring.reserve(outline, BUDGET_BYTES, pool, arena)?;
         let past_half = room.past_half;
-        room.fill(StackId::new(id as u32), truncated, ips.iter().map(|&ip| ip as u64));
+        room.fill(StackId::new(id as u32), ips.iter().map(|&ip| ip as u64));
         Ok(past_half)
     }
 
@@ -322,6 +365,21 @@ mod tests {
         assert_eq!(push(ring, &pool, &arena, 17, true, &[4]), Ok(false));
         assert_eq!(drain_all(ring, &pool, &arena), [(16, false, vec![1, 2, 3]), (17, true, vec![4])]);
         assert_eq!(drain_all(ring, &pool, &arena), []);
+    }
+
+    #[test]
+    fn a_record_names_what_it_begins_with() {
+        let (ring, pool, arena) = ring();
+        push(ring, &pool, &arena, 16, false, &[3, 2, 1]).unwrap();
+        let base = Some(RecordBase { id: StackId::FIRST_REAL, drop: 2 });
+        let room = ring.reserve(Outline { base, new: 1, truncated: true }, BUDGET_BYTES, &pool, &arena).unwrap();
+        room.fill(StackId::new(17), [4].into_iter());
+        push(ring, &pool, &arena, 18, false, &[9]).unwrap();
+        let mut records = Vec::new();
+        ring.drain(&pool, &arena, |record| {
+            records.push((record.id.index(), record.truncated, record.base, record.ips().collect::<Vec<_>>()));
+        });
+        assert_eq!(records, [(16, false, None, vec![3, 2, 1]), (17, true, base, vec![4]), (18, false, None, vec![9])]);
     }
 
     #[test]

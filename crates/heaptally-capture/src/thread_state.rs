@@ -22,7 +22,6 @@ use crate::mode::{Mode, ModeCell};
 use crate::private_lines::PrivateLines;
 use crate::ring::Ring;
 use crate::stack_cache::StackCache;
-use crate::stack_id::StackId;
 use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
 
 /// Who owns a state; see the module's head.
@@ -59,10 +58,6 @@ pub struct ThreadState {
 /// What only the owner touches, and only while it holds [`Busy`].
 #[repr(C)]
 pub(crate) struct Scratch {
-    /// What the stack of the last capture is counted under; `BEFORE_START`, the zero, when it found no place.
-    pub(crate) last: StackId,
-    /// The thread's own line of `last`, if it has one.
-    pub(crate) last_line: Option<&'static Line>,
     pub(crate) capturer: Capturer,
     pub(crate) cache: StackCache,
 }
@@ -145,10 +140,7 @@ impl ThreadState {
         self.internal.store(0, Ordering::Relaxed);
         // SAFETY: nobody else has the state: its last owner is gone, and the free list, or its creation, orders what
         // that one did before this.
-        let scratch = unsafe { &mut *self.scratch.get() };
-        scratch.capturer.reset();
-        scratch.last = StackId::BEFORE_START;
-        scratch.last_line = None;
+        unsafe { &mut *self.scratch.get() }.capturer.reset();
     }
 
     /// Lets the owner, who counts for the program, take the path of tracked allocations from its next operation on,

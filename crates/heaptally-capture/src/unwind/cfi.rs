@@ -257,29 +257,33 @@ fn rule_of(row: &Row<'_>) -> Option<Rule> {
         return Some(Rule::END);
     }
     match row.cfa {
-        Cfa::Register { register, offset } => {
-            let Saved::AtCfa(-8) = row.return_address else { return None };
-            let Saved::Unset = row.rsp else { return None };
-            Some(Rule::plain(base(register)?, offset, caller_fp(row.rbp)?))
-        }
-        Cfa::Expression(expression) => {
-            let (register, k, d) = loaded_address(expression)?;
-            if let (Saved::AtExpression(pc), Saved::AtExpression(fp)) = (row.return_address, row.rbp) {
-                // The signal frame: everything lies in the context above sp, the caller's sp in the word that the
-                // canonical frame address comes from.
-                let ((RSP, pc), (RSP, fp)) = (register_plus(pc)?, register_plus(fp)?) else { return None };
-                let sp_is_cfa = match row.rsp {
-                    Saved::Unset => true,
-                    Saved::AtExpression(sp) => register_plus(sp)? == (RSP, k),
-                    _ => false,
-                };
-                return (register == RSP && d == 0 && sp_is_cfa).then(|| Rule::sigreturn(k, pc, fp));
-            }
-            let (Saved::AtCfa(r), Saved::Unset) = (row.return_address, row.rsp) else { return None };
-            Some(Rule::indirect(base(register)?, k, d, r, caller_fp(row.rbp)?))
-        }
+        Cfa::Register { register, offset } => by_register(row, register, offset),
+        Cfa::Expression(expression) => by_expression(row, expression),
         Cfa::Unset => None,
     }
+}
+
+fn by_register(row: &Row<'_>, register: u64, offset: i64) -> Option<Rule> {
+    let Saved::AtCfa(-8) = row.return_address else { return None };
+    let Saved::Unset = row.rsp else { return None };
+    Some(Rule::plain(base(register)?, offset, caller_fp(row.rbp)?))
+}
+
+fn by_expression(row: &Row<'_>, expression: Bytes<'_>) -> Option<Rule> {
+    let (register, k, d) = loaded_address(expression)?;
+    if let (Saved::AtExpression(pc), Saved::AtExpression(fp)) = (row.return_address, row.rbp) {
+        // The signal frame: everything lies in the context above sp, the caller's sp in the word that the canonical
+        // frame address comes from.
+        let ((RSP, pc), (RSP, fp)) = (register_plus(pc)?, register_plus(fp)?) else { return None };
+        let sp_is_cfa = match row.rsp {
+            Saved::Unset => true,
+            Saved::AtExpression(sp) => register_plus(sp)? == (RSP, k),
+            _ => false,
+        };
+        return (register == RSP && d == 0 && sp_is_cfa).then(|| Rule::sigreturn(k, pc, fp));
+    }
+    let (Saved::AtCfa(r), Saved::Unset) = (row.return_address, row.rsp) else { return None };
+    Some(Rule::indirect(base(register)?, k, d, r, caller_fp(row.rbp)?))
 }
 
 fn base(register: u64) -> Option<Base> {

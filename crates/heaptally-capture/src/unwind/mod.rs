@@ -14,6 +14,7 @@ mod eh_frame;
 mod modules;
 mod rule;
 mod rule_table;
+mod segments;
 mod stack_bounds;
 mod stack_words;
 mod trace;
@@ -27,10 +28,10 @@ use crate::sync::{AtomicU8, Ordering};
 
 use eh_frame::{EhFrameHeader, Lookup};
 use modules::Location;
-use rule::{Kind, Step};
+use rule::Kind;
 use rule_table::{RuleKey, RuleTable};
 use stack_bounds::StackBounds;
-use trace::{MAX_FRAMES, Reusable, Trace, Unwound};
+use trace::{Joinable, MAX_FRAMES, Trace, Unwound};
 
 pub use modules::Modules;
 pub(crate) use rule::{FrameState, Rule};
@@ -114,6 +115,15 @@ enum End {
     Cut,
 }
 
+/// A walk that was not stopped.
+struct Walked {
+    end: End,
+    /// Frames in `trace.unwound`.
+    unwound: usize,
+    /// Where it ended: the state behind the unwound frames.
+    state: FrameState,
+}
+
 unsafe extern "C" {
     /// libgcc's; finds code that was registered at run time, too. Takes a lock if there is any.
     fn _Unwind_Find_FDE(pc: *const c_void, bases: *mut [usize; 3]) -> *const c_void;
@@ -165,16 +175,6 @@ impl Unwinder {
         key: &HashKey,
         arena: &Arena,
     ) -> Outcome {
-        let reuse = self.reuse();
-        let reusable = match reuse {
-            Reuse::Off => Reusable::Checked(0),
-            Reuse::On | Reuse::WithoutShortcut => thread.trace.reusable(&leaf, thread.bounds),
-        };
-        let reusable = match reusable {
-            Reusable::Whole if self.rules_hold(&thread.trace, usize::MAX, arena) => return Outcome::Whole,
-            Reusable::Whole => Reusable::Checked(0),
-            part => part,
-        };
         if !thread.bounds_known {
             if !self.modules.is_usable() {
                 return Outcome::Fallback(Fallback::Unavailable);
@@ -183,46 +183,54 @@ impl Unwinder {
             thread.bounds_known = true;
         }
         let limit = limit.clamp(1, MAX_FRAMES - 1);
+        let joinable = match self.reuse() {
+            Reuse::Off => Joinable::NOWHERE,
+            Reuse::On | Reuse::WithoutShortcut => thread.trace.joinable(&leaf, thread.bounds),
+        };
         // SAFETY: the caller's.
-        let mut walked = unsafe { self.walk(thread, leaf, reusable, limit, arena) };
-        if let Ok((End::Joined(index), count)) = walked
-            && index + count > limit
+        let mut walked = unsafe { self.walk(thread, leaf, joinable, limit, arena) };
+        if let Ok(Walked { end: End::Joined(index), unwound, .. }) = walked
+            && index + unwound > limit
         {
             // The window is full. What is kept is decided from the leaf, so the walk goes on to where it is cut.
             // SAFETY: the caller's.
-            walked = unsafe { self.walk(thread, leaf, Reusable::Checked(0), limit, arena) };
+            walked = unsafe { self.walk(thread, leaf, Joinable::NOWHERE, limit, arena) };
         }
         let (bounds, trace) = (thread.bounds, &mut thread.trace);
-        let outcome = match walked {
-            Ok((End::Joined(index), unwound)) => {
-                trace.replace(Some(index), unwound, trace.truncated(), bounds, key);
+        match walked {
+            Ok(Walked { end: End::Joined(index), unwound: 0, .. }) if index == trace.depth() => Outcome::Whole,
+            Ok(Walked { end: End::Joined(index), unwound, state }) => {
+                trace.replace(Some(index), unwound, state, trace.truncated(), bounds, key);
                 Outcome::Joined { unwound }
             }
-            Ok((End::Root, unwound)) => {
-                trace.replace(None, unwound, false, bounds, key);
+            Ok(Walked { end: End::Root, unwound, state }) => {
+                trace.replace(None, unwound, state, false, bounds, key);
                 Outcome::Fresh { unwound }
             }
-            Ok((End::Cut, unwound)) => {
+            Ok(Walked { end: End::Cut, unwound, state }) => {
                 // Half the window, so that the next deeper call does not cut again.
-                trace.replace(None, 1 + limit.div_ceil(2), true, bounds, key);
+                trace.replace(None, 1 + limit.div_ceil(2), state, true, bounds, key);
                 Outcome::Fresh { unwound }
             }
             Err(stop) => {
                 trace.clear();
-                return match stop {
+                match stop {
                     Stop::Fallback(why) => Outcome::Fallback(why),
                     Stop::Implausible => Outcome::Implausible,
-                };
+                }
             }
-        };
-        if reuse == Reuse::On {
-            trace.allow_shortcut(bounds);
         }
-        outcome
     }
 
-    /// Unwinds from the leaf into `trace.unwound` until the trace is met, the root, or the limit. The number is that of
-    /// unwound frames; the state behind them is where the walk ended.
+    /// Keeps the stack of the trace where the quick way finds it, if captures may take that.
+    #[inline]
+    pub(crate) fn remember(&self, trace: &mut Trace) {
+        if self.reuse() == Reuse::On {
+            trace.remember();
+        }
+    }
+
+    /// Unwinds from the leaf into `trace.unwound` until the trace is met, the root, or the limit.
     ///
     /// # Safety
     ///
@@ -232,26 +240,25 @@ impl Unwinder {
         &self,
         thread: &mut ThreadUnwinder,
         leaf: FrameState,
-        mut reusable: Reusable,
+        mut joinable: Joinable,
         limit: usize,
         arena: &Arena,
-    ) -> Result<(End, usize), Stop> {
+    ) -> Result<Walked, Stop> {
         let (bounds, trace) = (thread.bounds, &mut thread.trace);
         let mut state = leaf;
-        let mut count = 0;
+        let mut unwound = 0;
         let mut outside_root = 0;
         // Where the stack that is being walked ends, if that is known.
         let mut high = if bounds.contains(state.sp) { bounds.high } else { u64::MAX };
         let end = loop {
-            trace.unwound[count].state = state;
-            if let Some(index) = trace.join(&state, &mut reusable) {
+            if let Some(index) = trace.join(&state, &mut joinable) {
                 if self.rules_hold(trace, index, arena) {
-                    return Ok((End::Joined(index), count));
+                    return Ok(Walked { end: End::Joined(index), unwound, state });
                 }
-                reusable = Reusable::Checked(0);
+                joinable = Joinable::NOWHERE;
             }
             // The hook's own frame does not count.
-            if count > limit {
+            if unwound > limit {
                 break End::Cut;
             }
             let (rule, generation) = match self.rules.find(RuleKey::new(state.pc, state.exact, 0)) {
@@ -264,43 +271,40 @@ impl Unwinder {
                     }
                 },
             };
-            let step = if rule.is_plain() {
+            let caller = if rule.is_plain() {
                 // SAFETY: the walk's own states, and the rule of the pc.
-                let Some(step) = (unsafe { rule.step_below(&state, high) }) else { return Err(Stop::Implausible) };
-                step
+                let Some(caller) = (unsafe { rule.step_below(&state, high) }) else { return Err(Stop::Implausible) };
+                caller
             } else {
                 match rule.kind() {
                     Kind::End => {
-                        let slots = Unwound { state, rule, pc_slot: 0, fp_slot: 0, cfa_slot: 0, generation };
-                        trace.unwound[count] = slots;
-                        count += 1;
+                        trace.unwound[unwound] = Unwound::new(state, rule, generation);
+                        unwound += 1;
                         break End::Root;
                     }
                     Kind::Complex => return Err(Stop::Fallback(Fallback::ComplexFrame)),
                     Kind::Plain | Kind::Indirect | Kind::Sigreturn => {
                         // SAFETY: as above.
-                        let step = unsafe { rule.step_elsewhere(&state) };
-                        // It may lead to another stack.
-                        high = if bounds.contains(step.caller.sp) { bounds.high } else { u64::MAX };
-                        step
+                        let caller = unsafe { rule.step_elsewhere(&state) };
+                        // It may lie on another stack.
+                        high = if bounds.contains(caller.sp) { bounds.high } else { u64::MAX };
+                        caller
                     }
                 }
             };
-            let Step { caller, pc_slot, fp_slot, cfa_slot } = step;
             if caller.sp & 7 != 0 {
                 return Err(Stop::Implausible);
             }
-            trace.unwound[count] = Unwound { state, rule, pc_slot, fp_slot, cfa_slot, generation };
-            count += 1;
+            trace.unwound[unwound] = Unwound::new(state, rule, generation);
+            unwound += 1;
             state = caller;
             // The end of a stack that somebody made by hand: zero, or what lay there.
             if state.pc == 0 || state.pc >= USER_ADDRESSES {
-                trace.unwound[count].state = state;
                 break End::Root;
             }
         };
         trace.set_outside_root(outside_root);
-        Ok((end, count))
+        Ok(Walked { end, unwound, state })
     }
 
     /// Whether a signal handler that runs now, and entered the hook at `entry`, has interrupted the operation that
@@ -318,11 +322,11 @@ impl Unwinder {
             let caller = match rule.kind() {
                 Kind::Plain => {
                     // SAFETY: the walk's own states, and the rule of the pc.
-                    let Some(step) = (unsafe { rule.step_below(&state, u64::MAX) }) else { break };
-                    step.caller
+                    let Some(caller) = (unsafe { rule.step_below(&state, u64::MAX) }) else { break };
+                    caller
                 }
                 // SAFETY: as above.
-                Kind::Indirect | Kind::Sigreturn => unsafe { rule.step_elsewhere(&state) }.caller,
+                Kind::Indirect | Kind::Sigreturn => unsafe { rule.step_elsewhere(&state) },
                 Kind::End => return false,
                 Kind::Complex => break,
             };
@@ -441,7 +445,7 @@ fn is_registered(address: u64) -> bool {
 impl ThreadUnwinder {
     /// What a new owner must not inherit: the old stack may be unmapped.
     pub(crate) fn reset(&mut self) {
-        self.trace.clear();
+        self.trace.reset();
         self.bounds = StackBounds::UNKNOWN;
         self.bounds_known = false;
     }

@@ -157,49 +157,80 @@ impl Rule {
         self.0 & KIND_MASK == Kind::Plain as u64
     }
 
-    /// The step of a PLAIN rule; `None` when the caller's frame would not lie above this one and below `high`, which
-    /// no stack does.
+    /// The caller's state by a PLAIN rule; `None` when its frame would not lie above this one and below `high`, which no
+    /// stack does.
     ///
     /// # Safety
     ///
     /// `frame` is a frame of the calling thread's live stack, or was found to be by rules and reads, and this is the
     /// rule of its `pc`: then the words it names are mapped.
     #[inline]
-    pub(crate) unsafe fn step_below(self, frame: &FrameState, high: u64) -> Option<Step> {
+    pub(crate) unsafe fn step_below(self, frame: &FrameState, high: u64) -> Option<FrameState> {
         let cfa = self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7));
         if cfa <= frame.sp || cfa > high {
             return None;
         }
-        let pc_slot = cfa.wrapping_sub(8);
-        let fp_slot = self.fp_slot(frame, cfa, self.0 as i64 >> 32);
+        let fp_slot = self.plain_fp_slot(frame, cfa);
         // SAFETY: the caller's promise.
-        let (pc, fp) = unsafe { (stack_word(pc_slot), if fp_slot == 0 { frame.fp } else { stack_word(fp_slot) }) };
-        let caller = FrameState { pc, sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 };
-        Some(Step { caller, pc_slot, fp_slot, cfa_slot: 0 })
+        let (pc, fp) =
+            unsafe { (stack_word(cfa.wrapping_sub(8)), if fp_slot == 0 { frame.fp } else { stack_word(fp_slot) }) };
+        Some(FrameState { pc, sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 })
     }
 
-    /// The step of an INDIRECT or SIGRETURN rule, which may lead to another stack.
+    /// The caller's state by an INDIRECT or SIGRETURN rule, which may lie on another stack.
     ///
     /// # Safety
     ///
     /// As for [`Rule::step_below`].
     #[cold]
-    pub(crate) unsafe fn step_elsewhere(self, frame: &FrameState) -> Step {
-        let (k, d, r, b) = (self.field(8, 12), self.field(20, 12), self.field(32, 8), self.field(40, 12));
-        // SAFETY: all reads below are the caller's promise.
+    pub(crate) unsafe fn step_elsewhere(self, frame: &FrameState) -> FrameState {
+        // SAFETY: the caller's promise, for all reads.
         unsafe {
-            let (cfa_slot, cfa, pc_slot, fp_slot) = if self.kind() == Kind::Sigreturn {
-                let at_sp = |offset| frame.sp.wrapping_add_signed(offset);
-                (at_sp(k), stack_word(at_sp(k)), at_sp(r), at_sp(b))
-            } else {
-                let cfa_slot = self.base(frame).wrapping_add_signed(k);
-                let cfa = stack_word(cfa_slot).wrapping_add_signed(d);
-                (cfa_slot, cfa, cfa.wrapping_add_signed(r), self.fp_slot(frame, cfa, b))
-            };
-            let fp = if fp_slot == 0 { frame.fp } else { stack_word(fp_slot) };
-            let caller = FrameState { pc: stack_word(pc_slot), sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 };
-            Step { caller, pc_slot, fp_slot, cfa_slot }
+            let (slots, cfa) = self.slots_elsewhere(frame);
+            let fp = if slots.fp == 0 { frame.fp } else { stack_word(slots.fp) };
+            FrameState { pc: stack_word(slots.pc), sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 }
         }
+    }
+
+    /// The words that the step from `frame` to `caller` read; `None` for a rule without a step.
+    ///
+    /// # Safety
+    ///
+    /// The step was just made.
+    #[inline]
+    pub(crate) unsafe fn slots(self, frame: &FrameState, caller: &FrameState) -> Option<Slots> {
+        match self.kind() {
+            Kind::Plain => {
+                Some(Slots { cfa: 0, pc: caller.sp.wrapping_sub(8), fp: self.plain_fp_slot(frame, caller.sp) })
+            }
+            // SAFETY: the caller's.
+            Kind::Indirect | Kind::Sigreturn => Some(unsafe { self.slots_elsewhere(frame) }.0),
+            Kind::End | Kind::Complex => None,
+        }
+    }
+
+    /// The words that an INDIRECT or SIGRETURN rule reads, and the canonical frame address.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Rule::step_below`].
+    #[cold]
+    unsafe fn slots_elsewhere(self, frame: &FrameState) -> (Slots, u64) {
+        let (k, d, r, b) = (self.field(8, 12), self.field(20, 12), self.field(32, 8), self.field(40, 12));
+        if self.kind() == Kind::Sigreturn {
+            let at_sp = |offset| frame.sp.wrapping_add_signed(offset);
+            // SAFETY: the caller's.
+            return (Slots { cfa: at_sp(k), pc: at_sp(r), fp: at_sp(b) }, unsafe { stack_word(at_sp(k)) });
+        }
+        let cfa_slot = self.base(frame).wrapping_add_signed(k);
+        // SAFETY: the caller's.
+        let cfa = unsafe { stack_word(cfa_slot) }.wrapping_add_signed(d);
+        (Slots { cfa: cfa_slot, pc: cfa.wrapping_add_signed(r), fp: self.fp_slot(frame, cfa, b) }, cfa)
+    }
+
+    #[inline]
+    fn plain_fp_slot(self, frame: &FrameState, cfa: u64) -> u64 {
+        self.fp_slot(frame, cfa, self.0 as i64 >> 32)
     }
 
     #[inline]
@@ -223,16 +254,24 @@ impl Rule {
     }
 }
 
-/// A step that was made, and the words it read: 0 for none.
-#[derive(Clone, Copy)]
-pub(crate) struct Step {
-    pub(crate) caller: FrameState,
-    /// Where the caller's `pc` was.
-    pub(crate) pc_slot: u64,
-    /// Where the caller's fp was.
-    pub(crate) fp_slot: u64,
-    /// Where the canonical frame address came from.
-    pub(crate) cfa_slot: u64,
+/// Addresses of the words that a step reads; 0 for those that it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots {
+    /// Where the canonical frame address comes from.
+    pub(crate) cfa: u64,
+    /// Where the caller's `pc` is.
+    pub(crate) pc: u64,
+    /// Where the caller's fp is.
+    pub(crate) fp: u64,
+}
+
+impl Slots {
+    /// Whether all of them lie from `low` on and below `high`.
+    #[inline]
+    pub(crate) fn lie_within(&self, low: u64, high: u64) -> bool {
+        let within = |slot| low <= slot && slot < high;
+        within(self.pc) && (self.fp == 0 || within(self.fp)) && (self.cfa == 0 || within(self.cfa))
+    }
 }
 
 impl Base {
@@ -265,10 +304,12 @@ mod tests {
         }
     }
 
-    fn step(rule: Rule, frame: FrameState) -> Step {
+    fn step(rule: Rule, frame: FrameState) -> (FrameState, Slots) {
         // SAFETY: the tests' rules read words of their `Stack`.
         unsafe {
-            if rule.is_plain() { rule.step_below(&frame, u64::MAX).unwrap() } else { rule.step_elsewhere(&frame) }
+            let caller =
+                if rule.is_plain() { rule.step_below(&frame, u64::MAX).unwrap() } else { rule.step_elsewhere(&frame) };
+            (caller, rule.slots(&frame, &caller).unwrap())
         }
     }
 
@@ -281,8 +322,8 @@ mod tests {
         let stack = Stack([1, 2, 3, 0x2000, 5, 6, 7, 8, 9]);
         let rule = Rule::plain(Base::StackPointer, 32, CallerFp::Same);
         let made = step(rule, leaf(stack.at(0), 77));
-        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(4), fp: 77, exact: false });
-        assert_eq!((made.pc_slot, made.fp_slot, made.cfa_slot), (stack.at(3), 0, 0));
+        assert_eq!(made.0, FrameState { pc: 0x2000, sp: stack.at(4), fp: 77, exact: false });
+        assert_eq!(made.1, Slots { cfa: 0, pc: stack.at(3), fp: 0 });
         assert!(rule.keeps_fp() && !rule.uses_fp());
     }
 
@@ -291,8 +332,8 @@ mod tests {
         let stack = Stack([1, 2, 33, 0x2000, 5, 6, 7, 8, 9]);
         let rule = Rule::plain(Base::StackPointer, 32, CallerFp::AtCfa(-16));
         let made = step(rule, leaf(stack.at(0), 77));
-        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(4), fp: 33, exact: false });
-        assert_eq!(made.fp_slot, stack.at(2));
+        assert_eq!(made.0, FrameState { pc: 0x2000, sp: stack.at(4), fp: 33, exact: false });
+        assert_eq!(made.1.fp, stack.at(2));
         assert!(!rule.keeps_fp() && !rule.uses_fp());
     }
 
@@ -301,7 +342,7 @@ mod tests {
         let stack = Stack([1, 2, 33, 0x2000, 5, 6, 7, 8, 9]);
         let rule = Rule::plain(Base::FramePointer, 16, CallerFp::AtFp(0));
         let made = step(rule, leaf(stack.at(0), stack.at(2)));
-        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(4), fp: 33, exact: false });
+        assert_eq!(made.0, FrameState { pc: 0x2000, sp: stack.at(4), fp: 33, exact: false });
         assert!(rule.uses_fp() && !rule.keeps_fp());
     }
 
@@ -312,8 +353,8 @@ mod tests {
         stack.0[1] = stack.at(4);
         let rule = Rule::indirect(Base::FramePointer, 8, 16, -16, CallerFp::AtCfa(-24)).with_exact_caller();
         let made = step(rule, leaf(0, stack.at(0)));
-        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: stack.at(6), fp: 33, exact: true });
-        assert_eq!((made.pc_slot, made.fp_slot, made.cfa_slot), (stack.at(4), stack.at(3), stack.at(1)));
+        assert_eq!(made.0, FrameState { pc: 0x2000, sp: stack.at(6), fp: 33, exact: true });
+        assert_eq!(made.1, Slots { cfa: stack.at(1), pc: stack.at(4), fp: stack.at(3) });
     }
 
     #[test]
@@ -321,7 +362,7 @@ mod tests {
         let stack = Stack([1, 2, 33, 4, 0x7000, 0x2000, 7, 8, 9]);
         let rule = Rule::sigreturn(32, 40, 16).with_exact_caller();
         let made = step(rule, leaf(stack.at(0), 77));
-        assert_eq!(made.caller, FrameState { pc: 0x2000, sp: 0x7000, fp: 33, exact: true });
+        assert_eq!(made.0, FrameState { pc: 0x2000, sp: 0x7000, fp: 33, exact: true });
         assert!(!rule.keeps_fp() && !rule.uses_fp());
     }
 

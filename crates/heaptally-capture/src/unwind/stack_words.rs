@@ -4,6 +4,8 @@
 //! plain load of them is defined, and a volatile one only forbids the compiler to be clever. What `asm!` loads is the
 //! word that is in memory.
 
+use core::ops::Range;
+
 /// The word at an address.
 ///
 /// # Safety
@@ -61,6 +63,22 @@ impl<const N: usize> StackWords<N> {
     #[inline]
     pub(crate) fn value(&self, index: usize) -> u64 {
         self.values[index]
+    }
+
+    #[inline]
+    pub(crate) fn offset(&self, index: usize) -> u64 {
+        self.offsets[index].into()
+    }
+
+    /// Takes over some words of another list, from index 0 on, and returns their number in whole blocks; `None`, and
+    /// nothing done, when they do not fit.
+    #[inline]
+    pub(crate) fn copy<const M: usize>(&mut self, other: &StackWords<M>, range: Range<usize>) -> Option<usize> {
+        let (values, offsets) = (other.values.get(range.clone())?, other.offsets.get(range)?);
+        let words = values.len();
+        self.values.get_mut(..words)?.copy_from_slice(values);
+        self.offsets.get_mut(..words)?.copy_from_slice(offsets);
+        Some(self.fill_block(words))
     }
 
     /// Whether the first `words` words, some whole blocks, still have the values they had.

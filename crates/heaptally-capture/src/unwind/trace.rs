@@ -6,7 +6,7 @@
 //! ```text
 //!  frames, root first:   [ start │ main │ serve │ parse │ the hook's own ]
 //!    sp                     ▲ high                          ▲ low
-//!  words, root first:    [ what the step main→start read │ serve→main │ … ]   address, value, step
+//!  words, root first:    [ what the step main→start read │ serve→main │ … ]   address, value
 //! ```
 //!
 //! A *step* leads from a frame to its caller and has the number of the frame. Words of steps up to `n` that still have
@@ -14,10 +14,13 @@
 
 use super::modules::VolatileModule;
 use super::rule::{FrameState, Rule};
+use super::segments::{Segments, slot_of};
 use super::stack_bounds::StackBounds;
 use super::stack_words::{BLOCK, StackWords, stack_word};
-use crate::ring::{MAX_DEPTH, RecordedIp};
+use crate::charge::Charge;
+use crate::ring::{MAX_DEPTH, RecordBase, RecordedIp};
 use crate::stack_hash::{HashKey, StackHash};
+use crate::stack_id::StackId;
 
 /// Recorded frames, and the hook's own.
 pub(crate) const MAX_FRAMES: usize = MAX_DEPTH + 1;
@@ -44,44 +47,73 @@ struct Frame {
     fp_is_live: bool,
 }
 
-/// The hook's frame of the trace, and how many words vouch for the rest.
+/// What a capture of the very same stack compares, and nothing else.
 #[derive(Clone, Copy)]
 struct Whole {
-    /// Words of all steps, in whole blocks.
-    words: usize,
-    /// 0, which is no leaf's, when the words may not be checked in one batch, or not without asking the loader.
+    /// The hook's frame of the trace. 0, which is no frame's, when the shortcut may not be taken: when words lie elsewhere
+    /// than on the registered stack, or the loader has to be asked.
     pc: u64,
     sp: u64,
     fp: u64,
     /// All ones where fp is live, zero elsewhere.
     fp_mask: u64,
-    /// Where the offsets of the words count from: the low end of the thread's registered stack.
-    base: u64,
+    /// The return address out of the hook's frame, and where it lies, above `sp`.
+    return_address: u64,
+    return_offset: u64,
+    /// Words of all steps, in whole blocks.
+    words: usize,
+    charge: Charge,
 }
 
-/// A frame that this capture unwound, leaf first.
+/// A frame that this capture unwound.
 #[derive(Clone, Copy)]
 pub(crate) struct Unwound {
-    pub(crate) state: FrameState,
+    /// With the generation of its module in the upper bits.
+    pc: u64,
+    /// With `exact` in the lowest bit: stack pointers are multiples of eight.
+    sp: u64,
+    fp: u64,
     /// The rule of the step to the caller.
-    pub(crate) rule: Rule,
-    /// The words that the step read, as in [`super::rule::Step`].
-    pub(crate) pc_slot: u64,
-    pub(crate) fp_slot: u64,
-    pub(crate) cfa_slot: u64,
-    pub(crate) generation: u16,
+    rule: Rule,
+}
+
+impl Unwound {
+    #[inline]
+    pub(crate) fn new(state: FrameState, rule: Rule, generation: u16) -> Self {
+        let pc = RecordedIp { ip: state.pc, generation }.word();
+        Self { pc, sp: state.sp | u64::from(state.exact), fp: state.fp, rule }
+    }
+
+    #[inline]
+    fn recorded(&self) -> RecordedIp {
+        RecordedIp::from(self.pc)
+    }
+
+    #[inline]
+    fn state(&self) -> FrameState {
+        FrameState { pc: self.recorded().ip, sp: self.sp & !1, fp: self.fp, exact: self.sp & 1 != 0 }
+    }
 }
 
 /// See the module's head. Zeroed memory is an empty trace.
 #[repr(C)]
 pub(crate) struct Trace {
-    /// What a capture of the very same stack compares, and nothing else.
     whole: Whole,
+    /// Where the offsets of words count from: the low end of the thread's registered stack.
+    base: u64,
+    /// Of the owner, never 0: what segments of other owners are told by.
+    epoch: u64,
     /// Frames in use. The innermost is the hook's own, which is not part of the stack that is recorded.
     len: usize,
     /// How many of them, from the root, lie on the thread's registered stack, with all words that their steps read at
     /// or above their sp: those may be checked in one batch, root first.
     on_stack: usize,
+    /// The frame that the last capture joined; `usize::MAX` for none.
+    joined: usize,
+    /// The stack that the thread recorded last, and how many of its outermost frames are still those of the trace.
+    recorded: StackId,
+    recorded_depth: usize,
+    still_recorded: usize,
     /// Whether the stack went on beyond the root.
     truncated: bool,
     /// Some of the modules that may be unloaded and that frames lie in; none only if no frame lies in any.
@@ -89,49 +121,68 @@ pub(crate) struct Trace {
     module_count: usize,
     /// An instruction pointer at the root that lay in no module, 0 for none: a module may come to lie there.
     outside_root: u64,
-    frames: [Frame; MAX_FRAMES],
     words: StackWords<MAX_WORDS>,
-    /// Addresses of all words, for those that do not lie on the registered stack.
+    frames: [Frame; MAX_FRAMES],
+    segments: Segments,
+    /// Addresses of words of frames that are not `on_stack`.
     addresses: [u64; MAX_WORDS],
-    /// The step that read each word.
-    steps: [u16; MAX_WORDS],
-    /// Scratch of the capture in progress: unwound frames, and the state that the walk has reached behind them.
-    pub(crate) unwound: [Unwound; MAX_FRAMES + 1],
+    /// Scratch of the capture in progress: unwound frames, leaf first.
+    pub(crate) unwound: [Unwound; MAX_FRAMES],
 }
 
-/// How much of the trace a capture may reuse.
+/// Where a walk may join the trace.
 #[derive(Clone, Copy)]
-pub(crate) enum Reusable {
-    /// All of it: the live state is that of the trace.
-    Whole,
-    /// The walk may join at frames below this one, whose words have all been checked.
+pub(crate) enum Joinable {
+    /// At frames below this one, whose words may be checked in one batch.
+    InBatch(usize),
+    /// At frames below this one, whose words have been checked.
     Checked(usize),
-    /// The walk may join at frames below this one, if their words, checked in the order of a walk, are unchanged.
+    /// At frames below this one, if their words, checked in the order of a walk, are unchanged.
     InOrder(usize),
 }
 
+impl Joinable {
+    /// Nowhere.
+    pub(crate) const NOWHERE: Self = Self::Checked(0);
+}
+
 impl Trace {
-    /// Whether `leaf` is the trace's own, and the shortcut may be taken.
-    #[inline(always)]
-    pub(crate) fn has_leaf(&self, leaf: &FrameState) -> bool {
-        let whole = &self.whole;
-        // Without words no leaf is at that pc.
-        (leaf.pc ^ whole.pc) | (leaf.sp ^ whole.sp) | ((leaf.fp ^ whole.fp) & whole.fp_mask) == 0
-    }
-
-    pub(crate) fn leaf_pc(&self) -> u64 {
-        self.whole.pc
-    }
-
-    /// Whether the rest of the stack is that of the trace, to the last word.
+    /// What to charge if the stack is one that the thread has captured lately, to the last word. `None` says nothing.
     ///
     /// # Safety
     ///
-    /// [`Trace::has_leaf`] the calling thread's state, in a function that has not returned, and the trace is its own.
-    #[inline(always)]
-    pub(crate) unsafe fn is_unchanged(&self) -> bool {
-        // SAFETY: as in `reusable`: the words lie on the thread's own stack, at or above the live sp.
-        unsafe { self.words.all_unchanged(self.whole.base, self.whole.words) }
+    /// `leaf` is the calling thread's state in a function that has not returned, and the trace its own.
+    #[inline]
+    pub(crate) unsafe fn find_unchanged(&self, leaf: &FrameState) -> Option<&Charge> {
+        let whole = &self.whole;
+        if leaf.pc != whole.pc {
+            return None;
+        }
+        // Everything read below lies on the thread's own stack, at or above the live sp: the words of a stack whose
+        // innermost sp is the live one, and those of frames further out.
+        // SAFETY: a frame of the hook's code has its return address at the same place above its sp every time.
+        let return_address = unsafe { stack_word(leaf.sp.wrapping_add(whole.return_offset)) };
+        let differs =
+            (leaf.sp ^ whole.sp) | ((leaf.fp ^ whole.fp) & whole.fp_mask) | (return_address ^ whole.return_address);
+        // SAFETY: see above.
+        if differs == 0 && unsafe { self.words.all_unchanged(self.base, whole.words) } {
+            return Some(&whole.charge);
+        }
+        let segment = &self.segments[slot_of(return_address, leaf.sp)];
+        if !segment.begins_at(self.epoch, leaf, return_address) || segment.join >= self.on_stack {
+            return None;
+        }
+        let joined = &self.frames[segment.join];
+        let same_join = joined.sp == segment.join_sp
+            && joined.hash == segment.join_hash
+            && (!joined.fp_is_live || joined.fp == segment.join_fp);
+        // SAFETY: see above. The frame that is joined lies further out than the live one, as it did then.
+        unsafe {
+            (same_join
+                && segment.words.all_unchanged(self.base, segment.inner_words)
+                && (segment.outer_words == 0 || self.words.all_unchanged(self.base, segment.outer_words)))
+            .then_some(&segment.charge)
+        }
     }
 
     /// Forgets everything: the next capture unwinds to the root.
@@ -139,8 +190,15 @@ impl Trace {
         self.whole.pc = 0;
         self.len = 0;
         self.on_stack = 0;
+        self.still_recorded = 0;
         self.module_count = 0;
         self.outside_root = 0;
+    }
+
+    /// Forgets everything, the segments too: the thread has another stack.
+    pub(crate) fn reset(&mut self) {
+        self.clear();
+        self.epoch += 1;
     }
 
     /// The volatile modules that frames lie in.
@@ -148,9 +206,9 @@ impl Trace {
         self.modules.get(..self.module_count).unwrap_or(&[])
     }
 
-    /// The generations of frames, from frame `from` or the innermost outwards.
+    /// The generations of frames, from frame `from` outwards.
     pub(crate) fn generations(&self, from: usize) -> impl Iterator<Item = u16> + '_ {
-        self.frames[..self.len.min(from.saturating_add(1))].iter().rev().map(|frame| frame.generation)
+        self.frames[..self.len.min(from + 1)].iter().rev().map(|frame| frame.generation)
     }
 
     pub(crate) fn outside_root(&self) -> u64 {
@@ -197,6 +255,21 @@ impl Trace {
         self.frames[..self.depth()].iter().rev().map(recorded)
     }
 
+    /// What a record of the stack can begin with, and how many frames lie beyond that.
+    pub(crate) fn beyond_recorded(&self) -> (Option<RecordBase>, usize) {
+        let shared = self.still_recorded.min(self.recorded_depth);
+        let drop = (self.recorded_depth - shared) as u16;
+        let base = (shared > 0).then_some(RecordBase { id: self.recorded, drop });
+        (base, self.depth() - shared)
+    }
+
+    /// Notes that the stack was recorded as `id` by the thread that owns the trace.
+    pub(crate) fn set_recorded(&mut self, id: StackId) {
+        self.recorded = id;
+        self.recorded_depth = self.depth();
+        self.still_recorded = self.depth();
+    }
+
     /// The hash of the stack that is recorded; of its root, when it has no frames.
     #[inline]
     pub(crate) fn hash(&self, key: &HashKey) -> StackHash {
@@ -206,44 +279,41 @@ impl Trace {
         }
     }
 
-    /// What can be reused by a capture whose hook's frame is `leaf`.
+    /// Where a walk that begins at `leaf` may join.
     #[inline]
-    pub(crate) fn reusable(&self, leaf: &FrameState, bounds: StackBounds) -> Reusable {
-        if self.on_stack == 0 || !bounds.contains(leaf.sp) {
-            return Reusable::InOrder(self.len);
+    pub(crate) fn joinable(&self, leaf: &FrameState, bounds: StackBounds) -> Joinable {
+        if self.on_stack != 0 && bounds.contains(leaf.sp) {
+            Joinable::InBatch(self.on_stack)
+        } else {
+            Joinable::InOrder(self.len)
         }
-        // Frames below the live stack pointer are gone, and nothing below it may be read.
-        let mut top = self.on_stack - 1;
-        while self.frames[top].sp < leaf.sp {
-            if top == 0 {
-                return Reusable::Checked(0);
-            }
-            top -= 1;
-        }
-        let words = usize::from(self.frames[top].word_end);
-        // SAFETY: the words of steps up to `top` lie on the thread's own stack, at or above the sp of a frame that is
-        // at or above the live one: mapped, whatever became of the frames. Multiples of eight, as all slots.
-        let unchanged = unsafe { self.words.unchanged(bounds.low, words) };
-        if unchanged == words {
-            if top + 1 == self.len && self.frames[top].is(leaf) {
-                return Reusable::Whole;
-            }
-            return Reusable::Checked(top + 1);
-        }
-        Reusable::Checked(self.steps[unchanged].into())
     }
 
-    /// The frame that the walk, having reached `state`, may join at; `limit` is moved on for the next try.
+    /// The frame that the walk, having reached `state`, joins; `joinable` is moved on for the next try.
     #[inline]
-    pub(crate) fn join(&self, state: &FrameState, limit: &mut Reusable) -> Option<usize> {
-        match limit {
-            Reusable::Checked(end) => {
+    pub(crate) fn join(&self, state: &FrameState, joinable: &mut Joinable) -> Option<usize> {
+        match joinable {
+            Joinable::InBatch(end) | Joinable::Checked(end) => {
+                // Frames below the state's sp are gone.
                 while *end > 0 && self.frames[*end - 1].sp < state.sp {
                     *end -= 1;
                 }
-                (*end > 0 && self.frames[*end - 1].is(state)).then(|| *end - 1)
+                let index = end.checked_sub(1)?;
+                if !self.frames[index].is(state) {
+                    return None;
+                }
+                let Joinable::InBatch(_) = *joinable else { return Some(index) };
+                let words = usize::from(self.frames[index].word_end);
+                // SAFETY: words of steps of frames that lie on the thread's own stack, at or above the sp of one that is
+                // at or above the live one: mapped, whatever became of the frames. Multiples of eight, as all slots.
+                let unchanged = unsafe { self.words.unchanged(self.base, words) };
+                if unchanged == words {
+                    return Some(index);
+                }
+                *joinable = Joinable::Checked(self.frames_within(unchanged, index));
+                None
             }
-            Reusable::InOrder(end) => {
+            Joinable::InOrder(end) => {
                 let index = (0..*end).rev().find(|&index| self.frames[index].is(state))?;
                 match self.changed_in_order(index) {
                     None => Some(index),
@@ -253,8 +323,14 @@ impl Trace {
                     }
                 }
             }
-            Reusable::Whole => None,
         }
+    }
+
+    /// How many frames, `most` at most, have words among the first `words` only.
+    #[cold]
+    fn frames_within(&self, words: usize, most: usize) -> usize {
+        let beyond = |frame: &&Frame| usize::from(frame.word_end) > words;
+        most - self.frames[..most].iter().rev().take_while(beyond).count()
     }
 
     /// The first step, on the walk from frame `from` outwards, that would read something else today.
@@ -264,20 +340,23 @@ impl Trace {
     fn changed_in_order(&self, from: usize) -> Option<usize> {
         (0..=from).rev().find(|&step| {
             let begin = step.checked_sub(1).map_or(0, |outer| usize::from(self.frames[outer].word_end));
-            (begin..usize::from(self.frames[step].word_end))
+            (begin..usize::from(self.frames[step].word_end)).any(|word| {
+                let address =
+                    if step < self.on_stack { self.base + self.words.offset(word) } else { self.addresses[word] };
                 // SAFETY: see above.
-                .any(|word| unsafe { stack_word(self.addresses[word]) } != self.words.value(word))
+                unsafe { stack_word(address) != self.words.value(word) }
+            })
         })
     }
 
-    /// Puts the first `count` frames of `unwound` in place of what lay above frame `joined`, or of everything. The
-    /// state behind them in `unwound` is where the walk ended.
+    /// Puts the first `count` frames of `unwound` in place of what lay above frame `joined`, or of everything.
     ///
-    /// The walk ended at `joined`, or at the root, or was cut: then `truncated`.
+    /// The walk ended in the state `end`: at `joined`, or at the root, or where it was cut: then `truncated`.
     pub(crate) fn replace(
         &mut self,
         joined: Option<usize>,
         count: usize,
+        end: FrameState,
         truncated: bool,
         bounds: StackBounds,
         key: &HashKey,
@@ -289,40 +368,44 @@ impl Trace {
             }
             None => {
                 self.truncated = truncated;
+                self.base = bounds.low;
                 self.keep_modules_of(count);
                 (0, 0, key.root(truncated), false)
             }
         };
         let mut on_stack = self.on_stack.min(len);
+        let mut caller = end;
         for index in (0..count).rev() {
-            let Unwound { state, rule, pc_slot, fp_slot, cfa_slot, generation } = self.unwound[index];
-            let caller = self.unwound[index + 1].state;
-            let is_cut = truncated && index + 1 == count;
-            let mut is_on_stack = on_stack == len && bounds.contains(state.sp);
-            // The root that was cut off claims nothing about its own caller.
-            if pc_slot != 0 && !is_cut {
+            let unwound = &self.unwound[index];
+            let (state, rule, recorded) = (unwound.state(), unwound.rule, unwound.recorded());
+            // A root that was cut off claims nothing about its own caller.
+            let is_cut = joined.is_none() && truncated && index + 1 == count;
+            // SAFETY: the walk has just made this step.
+            let slots = if is_cut { None } else { unsafe { rule.slots(&state, &caller) } };
+            let is_on_stack = on_stack == len
+                && bounds.contains(state.sp)
+                && (len == 0 || state.sp < self.frames[len - 1].sp)
+                && slots.is_none_or(|slots| slots.lie_within(state.sp, bounds.high));
+            if let Some(slots) = slots {
                 let mut word = |address: u64, value: u64| {
-                    self.words.set(words, address.wrapping_sub(bounds.low), value);
-                    self.addresses[words] = address;
-                    self.steps[words] = len as u16;
+                    self.words.set(words, address.wrapping_sub(self.base), value);
+                    if !is_on_stack {
+                        self.addresses[words] = address;
+                    }
                     words += 1;
-                    is_on_stack &= state.sp <= address && address < bounds.high;
                 };
-                if cfa_slot != 0 {
-                    // SAFETY: the walk has just read it.
-                    word(cfa_slot, unsafe { stack_word(cfa_slot) });
+                if slots.cfa != 0 {
+                    // SAFETY: as above.
+                    word(slots.cfa, unsafe { stack_word(slots.cfa) });
                 }
-                word(pc_slot, caller.pc);
-                if fp_slot != 0 && fp_is_live {
-                    word(fp_slot, caller.fp);
+                word(slots.pc, caller.pc);
+                if slots.fp != 0 && fp_is_live {
+                    word(slots.fp, caller.fp);
                 }
             }
             fp_is_live = rule.uses_fp() || rule.keeps_fp() && fp_is_live;
             if index != 0 {
-                hash = hash.push(RecordedIp { ip: state.pc, generation });
-            }
-            if is_on_stack && len.checked_sub(1).is_none_or(|outer| state.sp < self.frames[outer].sp) {
-                on_stack = len + 1;
+                hash = hash.push(recorded);
             }
             self.frames[len] = Frame {
                 pc: state.pc,
@@ -330,34 +413,86 @@ impl Trace {
                 fp: state.fp,
                 hash,
                 word_end: words as u16,
-                generation,
+                generation: recorded.generation,
                 exact: state.exact,
                 fp_is_live,
             };
             len += 1;
+            if is_on_stack {
+                on_stack = len;
+            }
+            caller = state;
         }
         self.len = len;
         self.on_stack = on_stack;
+        self.joined = joined.unwrap_or(usize::MAX);
+        self.still_recorded = self.still_recorded.min(joined.map_or(0, |joined| joined + 1));
         self.whole.pc = 0;
+        self.whole.charge = Charge::NONE;
     }
 
-    /// Lets [`Trace::is_unchanged`] say yes, if the trace is of the kind that it can tell.
+    /// What the stack of the trace is counted under; none before that was said.
+    pub(crate) fn charge(&self) -> Charge {
+        self.whole.charge
+    }
+
+    /// Says what the stack of the trace is counted under.
     #[inline]
-    pub(crate) fn allow_shortcut(&mut self, bounds: StackBounds) {
-        let Some(leaf) = self.frames[..self.len].last() else { return };
-        let words = usize::from(leaf.word_end);
-        if self.on_stack != self.len || self.rests_on_loader() || words == 0 {
+    pub(crate) fn set_charge(&mut self, charge: Charge) {
+        self.whole.charge = charge;
+    }
+
+    /// Lets [`Trace::find_unchanged`] find the stack of the trace, if it is of the kind that it can tell.
+    #[inline]
+    pub(crate) fn remember(&mut self) {
+        let Some(caller) = self.len.checked_sub(2) else { return };
+        if self.on_stack != self.len || self.rests_on_loader() {
             return;
         }
+        let leaf = self.frames[caller + 1];
+        let first = usize::from(self.frames[caller].word_end);
+        let words = usize::from(leaf.word_end);
         let blocks = self.words.fill_block(words);
+        if blocks == 0 || first == words {
+            return;
+        }
+        let return_address = self.words.value(first);
+        let charge = self.whole.charge;
         self.whole = Whole {
-            words: blocks,
-            pc: if blocks == 0 { 0 } else { leaf.pc },
+            pc: leaf.pc,
             sp: leaf.sp,
             fp: leaf.fp,
             fp_mask: if leaf.fp_is_live { u64::MAX } else { 0 },
-            base: bounds.low,
+            return_address,
+            return_offset: (self.base + self.words.offset(first)).wrapping_sub(leaf.sp),
+            words: blocks,
+            charge,
         };
+        if self.joined < caller {
+            self.remember_segment(words);
+        }
+    }
+
+    /// Keeps the part of the trace that its last capture unwound, if it is small enough.
+    #[inline]
+    fn remember_segment(&mut self, words: usize) {
+        let (whole, joined) = (&self.whole, &self.frames[self.joined]);
+        let outer_words = usize::from(joined.word_end) / BLOCK * BLOCK;
+        let segment = &mut self.segments[slot_of(whole.return_address, whole.sp)];
+        let Some(inner_words) = segment.words.copy(&self.words, outer_words..words) else { return };
+        segment.epoch = self.epoch;
+        segment.pc = whole.pc;
+        segment.sp = whole.sp;
+        segment.fp = whole.fp;
+        segment.fp_mask = whole.fp_mask;
+        segment.return_address = whole.return_address;
+        segment.join = self.joined;
+        segment.join_sp = joined.sp;
+        segment.join_fp = joined.fp;
+        segment.join_hash = joined.hash;
+        segment.outer_words = outer_words;
+        segment.inner_words = inner_words;
+        segment.charge = whole.charge;
     }
 
     /// Drops modules that no unwound frame lies in.
@@ -365,7 +500,7 @@ impl Trace {
         let mut kept = 0;
         for index in 0..self.module_count {
             let module = self.modules[index];
-            if self.unwound[..count].iter().any(|frame| frame.generation == module.generation) {
+            if self.unwound[..count].iter().any(|frame| frame.recorded().generation == module.generation) {
                 self.modules[kept] = module;
                 kept += 1;
             }

@@ -98,12 +98,23 @@ impl Appender {
 
     /// Adds a stack. Without memory for it, its id stays without a leaf, and its blocks are shown in "(overflow)".
     pub(crate) fn add(&mut self, record: &Record<'_>) {
-        let cut = record.truncated.then_some(TRUNCATED_IP);
-        let leaf = cut.into_iter().chain(record.ips().rev()).try_fold(0, |parent, ip| self.child(parent, ip));
+        let leaf = self
+            .outer_part(record)
+            .and_then(|outer| record.ips().rev().try_fold(outer, |parent, ip| self.child(parent, ip)));
         let slot = STORE.leaf_of.get_or_map(record.id.index(), &PROCESS.arena);
         if let (Some(leaf), Some(slot)) = (leaf, slot) {
             slot.store(leaf, Ordering::Release);
         }
+    }
+
+    /// The node that the frames of a record begin below; `None` when what the record begins with has found no memory.
+    fn outer_part(&mut self, record: &Record<'_>) -> Option<u32> {
+        let Some(base) = record.base else {
+            return if record.truncated { self.child(0, TRUNCATED_IP) } else { Some(0) };
+        };
+        // Recorded before, in the same ring, so stored before.
+        let leaf = STORE.leaf(base.id)?;
+        (0..base.drop).try_fold(leaf.0, |node, _| STORE.node(node).map(|(parent, _)| parent.0))
     }
 
     fn child(&mut self, parent: u32, ip: u64) -> Option<u32> {
