@@ -312,7 +312,7 @@ fn record(state: &ThreadState, capturer: &mut Capturer, hash: StackHash) -> Opti
         return None;
     };
     let prepare = |id| PROCESS.shared.prepare(id, &PROCESS.arena);
-    let Some(id) = PROCESS.stacks.issue(hash, &PROCESS.arena, prepare) else {
+    let Some(id) = PROCESS.stacks.issue(prepare) else {
         Losses::count(&PROCESS.losses.stacks_full);
         return None;
     };

@@ -1,27 +1,25 @@
 //! The process-wide table from a stack's hash to its id: insert-only and lock-free.
 //!
-//! Called in the hook by any thread whose own cache does not know the stack. A lookup is one probe of a dense array
-//! of words and one read of the full hash; an insertion is one compare-and-swap. Never allocates through the global
-//! allocator: the arrays come from the arena.
+//! Called in the hook by any thread whose own cache does not know the stack. A lookup is one probe of a dense array, one
+//! cache line; an insertion is one compare-and-swap. Never allocates through the global allocator: the arrays come from
+//! the arena.
 //!
 //! ```text
-//!  newest ─► level k   [ hash: 40 bits │ id: 24 ] × 4^k × 4096     dense: 8 bytes a stack
-//!  older  ─► level k-1 [ ... ]                                     a hit here is copied to the newest level
-//!                        │
-//!                        └─► hashes[id]: all 128 bits
+//!  newest ─► level k   [ hash a: 64 │ hash b: 40 │ id: 24 ] × 4^k × 4096     a hash of 104 bits
+//!  older  ─► level k-1 [ ... ]                                              a hit here is copied to the newest level
 //! ```
 //!
-//! The same stack may end up with two ids when two threads insert it at once on two levels. That costs an id, never a
-//! number: rows are added up by the frames of the stack, not by id.
+//! The same stack may end up with two ids when two threads insert it at once. That costs an id, never a number: rows are
+//! added up by the frames of the stack, not by id.
 //!
 //! # Synchronization
 //!
-//! `hashes[id]` is written before the slot that names `id` is published (Release), and read after the slot was read
-//! (Acquire). The caller publishes the stack's record in its ring before it calls [`StackTable::insert`], so every id
-//! that anybody finds here has its record.
+//! Whoever inserts claims a slot (compare-and-swap of `a` from 0) and then stores the rest with Release; a lookup reads
+//! it with Acquire. The caller publishes the stack's record in its ring before it calls [`StackTable::insert`], so every
+//! id that anybody finds here has its record. A claim that is never kept, because its thread jumped away or the process
+//! was forked, costs a slot.
 
 use crate::arena::{Arena, Zeroed};
-use crate::lazy_table::LazyTable;
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -32,24 +30,23 @@ const MAX_PROBES: usize = 16;
 const FIRST_LEVEL_SLOTS: usize = 4096;
 /// 4096 · 4^6 = 16.8 million slots: as many as there are ids.
 const LEVELS: usize = 7;
-const IDS_PER_BLOCK: usize = 1024;
-const ID_BLOCKS: usize = StackId::LIMIT as usize / IDS_PER_BLOCK;
 
 #[derive(Default)]
-struct FullHash {
+struct Slot {
+    /// The first lane of the hash; 0 in an empty slot.
     a: AtomicU64,
-    b: AtomicU64,
+    /// The upper bits of the second lane, and the id; 0 while the slot is claimed.
+    b_and_id: AtomicU64,
 }
 
-// SAFETY: two atomic words; no stack is looked up by the zeros, since no slot names their id yet.
-unsafe impl Zeroed for FullHash {}
-// SAFETY: a zero atomic word is an empty slot.
+// SAFETY: two atomic words; zeros are an empty slot.
+unsafe impl Zeroed for Slot {}
+// SAFETY: a zero atomic word is valid, shared and needs no drop.
 unsafe impl Zeroed for AtomicU64 {}
 
 /// See the module's head.
 pub struct StackTable {
-    levels: [AtomicPtr<AtomicU64>; LEVELS],
-    hashes: LazyTable<FullHash, ID_BLOCKS, IDS_PER_BLOCK>,
+    levels: [AtomicPtr<Slot>; LEVELS],
     /// One past the highest id in use.
     issued: AtomicU32,
     /// Ids are issued below this.
@@ -61,7 +58,6 @@ impl StackTable {
     pub(crate) const fn new() -> Self {
         Self {
             levels: [const { AtomicPtr::new(core::ptr::null_mut()) }; LEVELS],
-            hashes: LazyTable::new(),
             issued: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
             limit: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
         }
@@ -88,7 +84,7 @@ impl StackTable {
     pub fn find(&self, hash: StackHash) -> Option<StackId> {
         let newest = self.newest_level()?;
         for level in (0..=newest).rev() {
-            if let Probe::Found(id) = self.probe(level, hash) {
+            if let Some(id) = self.probe(level, hash) {
                 if level != newest {
                     // The slot of a hot stack moves up; a full newest level only means that it stays where it is.
                     let _ = self.insert_at(newest, hash, id);
@@ -99,10 +95,10 @@ impl StackTable {
         None
     }
 
-    /// A fresh id for `hash`, not yet findable; `None` when the limit is reached or memory is refused.
+    /// A fresh id, not yet findable; `None` when the limit is reached or memory is refused.
     ///
     /// `prepare` runs with the id before it is counted as issued; what it returns false for is not issued.
-    pub fn issue(&self, hash: StackHash, arena: &Arena, prepare: impl Fn(StackId) -> bool) -> Option<StackId> {
+    pub fn issue(&self, prepare: impl Fn(StackId) -> bool) -> Option<StackId> {
         loop {
             let index = self.issued.load(Ordering::Relaxed);
             // Check, then compare-and-swap: attempts that are refused cannot wrap the counter.
@@ -110,15 +106,11 @@ impl StackTable {
                 return None;
             }
             let id = StackId::new(index);
-            self.hashes.get_or_map(id.index(), arena)?;
             if !prepare(id) {
                 return None;
             }
             // Release: pairs with the Acquire in `issued`.
             if self.issued.compare_exchange(index, index + 1, Ordering::Release, Ordering::Relaxed).is_ok() {
-                let full = self.hashes.get(id.index())?;
-                full.a.store(hash.a, Ordering::Relaxed);
-                full.b.store(hash.b, Ordering::Relaxed);
                 return Some(id);
             }
         }
@@ -141,49 +133,48 @@ impl StackTable {
     }
 
     fn insert_at(&self, level: usize, hash: StackHash, id: StackId) -> Result<StackId, Full> {
-        let slot_word = tag_of(hash) | id.index() as u64;
-        loop {
-            match self.probe(level, hash) {
-                Probe::Found(winner) => return Ok(winner),
-                Probe::Full => return Err(Full),
-                // Release: pairs with the Acquire in `probe`; the full hash is visible to whoever sees the slot.
-                Probe::Empty(slot) => {
-                    if slot.compare_exchange(0, slot_word, Ordering::Release, Ordering::Relaxed).is_ok() {
-                        return Ok(id);
+        let base = self.level(level).ok_or(Full)?;
+        for step in 0..MAX_PROBES {
+            let slot = slot(base, level, hash, step);
+            match slot.a.compare_exchange(0, first_word(hash), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    // Release: pairs with the Acquire in `id_in`.
+                    slot.b_and_id.store(hash.b & !ID_MASK | id.index() as u64, Ordering::Release);
+                    return Ok(id);
+                }
+                Err(a) if a == first_word(hash) => {
+                    if let Some(winner) = id_in(slot, hash) {
+                        return Ok(winner);
                     }
                 }
+                Err(_) => {}
             }
         }
+        Err(Full)
     }
 
-    fn probe(&self, level: usize, hash: StackHash) -> Probe<'_> {
-        // Acquire: pairs with the Release in `level_or_map`.
-        let base = self.levels[level].load(Ordering::Acquire);
-        if base.is_null() {
-            return Probe::Full;
-        }
-        let mask = level_slots(level) - 1;
+    fn probe(&self, level: usize, hash: StackHash) -> Option<StackId> {
+        let base = self.level(level)?;
         for step in 0..MAX_PROBES {
-            // SAFETY: a level has `mask + 1` slots, zeroed, in memory that lives for ever.
-            let slot = unsafe { &*base.add((hash.b as usize).wrapping_add(step) & mask) };
-            // Acquire: pairs with the Release in `insert_at`.
-            let word = slot.load(Ordering::Acquire);
-            if word == 0 {
-                return Probe::Empty(slot);
-            }
-            if word & !ID_MASK == tag_of(hash) {
-                let id = StackId::new((word & ID_MASK) as u32);
-                if self.full_hash(id) == Some(hash) {
-                    return Probe::Found(id);
+            let slot = slot(base, level, hash, step);
+            // Relaxed: what is behind it is read with Acquire.
+            match slot.a.load(Ordering::Relaxed) {
+                0 => return None,
+                a if a == first_word(hash) => {
+                    if let Some(id) = id_in(slot, hash) {
+                        return Some(id);
+                    }
                 }
+                _ => {}
             }
         }
-        Probe::Full
+        None
     }
 
-    fn full_hash(&self, id: StackId) -> Option<StackHash> {
-        let full = self.hashes.get(id.index())?;
-        Some(StackHash { a: full.a.load(Ordering::Relaxed), b: full.b.load(Ordering::Relaxed) })
+    fn level(&self, level: usize) -> Option<*const Slot> {
+        // Acquire: pairs with the Release in `level_or_map`.
+        let base = self.levels.get(level)?.load(Ordering::Acquire);
+        (!base.is_null()).then_some(base.cast_const())
     }
 
     fn newest_level(&self) -> Option<usize> {
@@ -195,13 +186,13 @@ impl StackTable {
             return Some(());
         }
         let slots = match level {
-            0 => arena.slice::<AtomicU64, { level_slots(0) }>()?.as_ptr(),
-            1 => arena.slice::<AtomicU64, { level_slots(1) }>()?.as_ptr(),
-            2 => arena.slice::<AtomicU64, { level_slots(2) }>()?.as_ptr(),
-            3 => arena.slice::<AtomicU64, { level_slots(3) }>()?.as_ptr(),
-            4 => arena.slice::<AtomicU64, { level_slots(4) }>()?.as_ptr(),
-            5 => arena.slice::<AtomicU64, { level_slots(5) }>()?.as_ptr(),
-            _ => arena.slice::<AtomicU64, { level_slots(6) }>()?.as_ptr(),
+            0 => arena.slice::<Slot, { level_slots(0) }>()?.as_ptr(),
+            1 => arena.slice::<Slot, { level_slots(1) }>()?.as_ptr(),
+            2 => arena.slice::<Slot, { level_slots(2) }>()?.as_ptr(),
+            3 => arena.slice::<Slot, { level_slots(3) }>()?.as_ptr(),
+            4 => arena.slice::<Slot, { level_slots(4) }>()?.as_ptr(),
+            5 => arena.slice::<Slot, { level_slots(5) }>()?.as_ptr(),
+            _ => arena.slice::<Slot, { level_slots(6) }>()?.as_ptr(),
         };
         // Release: pairs with the Acquire in `probe`. A thread that comes second leaves its zeros in the arena,
         // untouched.
@@ -221,15 +212,25 @@ const fn level_slots(level: usize) -> usize {
     FIRST_LEVEL_SLOTS << (2 * level)
 }
 
-/// The upper 40 bits of a slot. Never all zero together with a real id, so never the empty slot.
-fn tag_of(hash: StackHash) -> u64 {
-    hash.a & !ID_MASK
+/// The `step`-th slot that `hash` may be in.
+fn slot(base: *const Slot, level: usize, hash: StackHash, step: usize) -> &'static Slot {
+    // The lower bits of the second lane are not in the slot.
+    let index = (hash.b as usize).wrapping_add(step) & (level_slots(level) - 1);
+    // SAFETY: a level has that many slots, zeroed, in memory that lives for ever.
+    unsafe { &*base.add(index) }
+}
+
+/// Never that of an empty slot.
+fn first_word(hash: StackHash) -> u64 {
+    hash.a.max(1)
+}
+
+/// The id in a slot whose first word is that of `hash`; `None` when the rest is not, or not there yet.
+fn id_in(slot: &Slot, hash: StackHash) -> Option<StackId> {
+    // Acquire: pairs with the Release in `insert_at`; the record of the id is visible.
+    let word = slot.b_and_id.load(Ordering::Acquire);
+    // A real id is never 0.
+    (word & ID_MASK != 0 && word & !ID_MASK == hash.b & !ID_MASK).then(|| StackId::new((word & ID_MASK) as u32))
 }
 
 struct Full;
-
-enum Probe<'a> {
-    Found(StackId),
-    Empty(&'a AtomicU64),
-    Full,
-}

@@ -13,14 +13,15 @@
 //!  segment                       └─ [ read │ fill │ the hook's own ]   + its words, + what to charge
 //! ```
 //!
-//! Direct-mapped by the place where the hook was entered; the segment met last stays.
+//! A place where the hook was entered may be in one of two slots; the segment met last stays.
 
 use super::rule::FrameState;
 use super::stack_words::StackWords;
 use crate::charge::Charge;
 use crate::stack_hash::StackHash;
 
-const SEGMENTS: usize = 64;
+const SEGMENT_BITS: u32 = 6;
+const SEGMENTS: usize = 1 << SEGMENT_BITS;
 /// Words of a segment, in whole blocks.
 pub(crate) const SEGMENT_WORDS: usize = 24;
 
@@ -63,11 +64,10 @@ impl Segment {
     }
 }
 
-/// Which segment may begin at a place.
+/// Which segment may begin at a place; the other that may has the next number.
 #[inline]
 pub(crate) fn slot_of(return_address: u64, sp: u64) -> usize {
-    // PERF: return addresses differ in their low bits, stack pointers from the fifth on.
-    (return_address ^ return_address >> 6 ^ sp >> 4) as usize % SEGMENTS
+    ((return_address ^ sp << 24).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SEGMENT_BITS)) as usize & !1
 }
 
 /// All segments of a thread.

@@ -110,6 +110,8 @@ pub(crate) struct Trace {
     on_stack: usize,
     /// The frame that the last capture joined; `usize::MAX` for none.
     joined: usize,
+    /// Which of the two slots takes the next segment.
+    next_segment: usize,
     /// The stack that the thread recorded last, and how many of its outermost frames are still those of the trace.
     recorded: StackId,
     recorded_depth: usize,
@@ -168,8 +170,15 @@ impl Trace {
         if differs == 0 && unsafe { self.words.all_unchanged(self.base, whole.words) } {
             return Some(&whole.charge);
         }
-        let segment = &self.segments[slot_of(return_address, leaf.sp)];
-        if !segment.begins_at(self.epoch, leaf, return_address) || segment.join >= self.on_stack {
+        let slot = slot_of(return_address, leaf.sp);
+        let mut segment = &self.segments[slot];
+        if !segment.begins_at(self.epoch, leaf, return_address) {
+            segment = &self.segments[slot + 1];
+            if !segment.begins_at(self.epoch, leaf, return_address) {
+                return None;
+            }
+        }
+        if segment.join >= self.on_stack {
             return None;
         }
         let joined = &self.frames[segment.join];
@@ -478,7 +487,19 @@ impl Trace {
     fn remember_segment(&mut self, words: usize) {
         let (whole, joined) = (&self.whole, &self.frames[self.joined]);
         let outer_words = usize::from(joined.word_end) / BLOCK * BLOCK;
-        let segment = &mut self.segments[slot_of(whole.return_address, whole.sp)];
+        let slot = slot_of(whole.return_address, whole.sp);
+        // The place of the same segment, if there is one; otherwise the two take turns.
+        let leaf = FrameState { pc: whole.pc, sp: whole.sp, fp: whole.fp, exact: true };
+        let is_here = |slot: usize| self.segments[slot].begins_at(self.epoch, &leaf, whole.return_address);
+        let slot = if is_here(slot) {
+            slot
+        } else if is_here(slot + 1) {
+            slot + 1
+        } else {
+            self.next_segment ^= 1;
+            slot + self.next_segment
+        };
+        let segment = &mut self.segments[slot];
         let Some(inner_words) = segment.words.copy(&self.words, outer_words..words) else { return };
         segment.epoch = self.epoch;
         segment.pc = whole.pc;
