@@ -91,7 +91,7 @@ impl Capturer {
     #[inline]
     pub(crate) unsafe fn find_unchanged(&self, entry: Entry) -> Option<&Charge> {
         // SAFETY: the caller's.
-        unsafe { self.unwinder.trace.find_unchanged(&entry.state()) }
+        unsafe { self.unwinder.trace.find_unchanged(entry.state()) }
     }
 
     /// What the last stack is counted under; none before that was said.

@@ -185,7 +185,7 @@ impl Unwinder {
         let limit = limit.clamp(1, MAX_FRAMES - 1);
         let joinable = match self.reuse() {
             Reuse::Off => Joinable::NOWHERE,
-            Reuse::On | Reuse::WithoutShortcut => thread.trace.joinable(&leaf, thread.bounds),
+            Reuse::On | Reuse::WithoutShortcut => thread.trace.joinable(leaf, thread.bounds),
         };
         // SAFETY: the caller's.
         let mut walked = unsafe { self.walk(thread, leaf, joinable, limit, arena) };
@@ -245,15 +245,17 @@ impl Unwinder {
         arena: &Arena,
     ) -> Result<Walked, Stop> {
         let (bounds, trace) = (thread.bounds, &mut thread.trace);
-        let mut state = leaf;
+        // PERF: word by word, so that they stay in registers. In one piece the state lives in memory, and is copied in
+        // other pieces than it was written in, which costs more than the step.
+        let FrameState { mut pc, mut sp, mut fp, mut exact } = leaf;
         let mut unwound = 0;
         let mut outside_root = 0;
         // Where the stack that is being walked ends, if that is known.
-        let mut high = if bounds.contains(state.sp) { bounds.high } else { u64::MAX };
+        let mut high = if bounds.contains(sp) { bounds.high } else { u64::MAX };
         let end = loop {
-            if let Some(index) = trace.join(&state, &mut joinable) {
+            if let Some(index) = trace.join(FrameState { pc, sp, fp, exact }, &mut joinable) {
                 if self.rules_hold(trace, index, arena) {
-                    return Ok(Walked { end: End::Joined(index), unwound, state });
+                    return Ok(Walked { end: End::Joined(index), unwound, state: FrameState { pc, sp, fp, exact } });
                 }
                 joinable = Joinable::NOWHERE;
             }
@@ -261,50 +263,43 @@ impl Unwinder {
             if unwound > limit {
                 break End::Cut;
             }
-            let (rule, generation) = match self.rules.find(RuleKey::new(state.pc, state.exact, 0)) {
+            let (rule, generation) = match self.rules.find(RuleKey::new(pc, exact, 0)) {
                 Some(rule) => (rule, 0),
-                None => match self.rule_of(&state, trace, arena)? {
+                None => match self.rule_of(pc, exact, trace, arena)? {
                     Known::Rule(rule, generation) => (rule, generation),
                     Known::Outside => {
-                        outside_root = state.pc;
+                        outside_root = pc;
                         (Rule::END, 0)
                     }
                 },
             };
+            trace.unwound[unwound] = Unwound::new(FrameState { pc, sp, fp, exact }, rule, generation);
+            unwound += 1;
             let caller = if rule.is_plain() {
                 // SAFETY: the walk's own states, and the rule of the pc.
-                let Some(caller) = (unsafe { rule.step_below(&state, high) }) else { return Err(Stop::Implausible) };
-                caller
+                unsafe { rule.step_below(FrameState { pc, sp, fp, exact }, high) }
             } else {
                 match rule.kind() {
-                    Kind::End => {
-                        trace.unwound[unwound] = Unwound::new(state, rule, generation);
-                        unwound += 1;
-                        break End::Root;
-                    }
+                    Kind::End => break End::Root,
                     Kind::Complex => return Err(Stop::Fallback(Fallback::ComplexFrame)),
                     Kind::Plain | Kind::Indirect | Kind::Sigreturn => {
                         // SAFETY: as above.
-                        let caller = unsafe { rule.step_elsewhere(&state) };
+                        let caller = unsafe { rule.step_elsewhere(FrameState { pc, sp, fp, exact }) };
                         // It may lie on another stack.
                         high = if bounds.contains(caller.sp) { bounds.high } else { u64::MAX };
-                        caller
+                        Some(caller)
                     }
                 }
             };
-            if caller.sp & 7 != 0 {
-                return Err(Stop::Implausible);
-            }
-            trace.unwound[unwound] = Unwound::new(state, rule, generation);
-            unwound += 1;
-            state = caller;
+            let Some(caller) = caller.filter(|caller| caller.sp & 7 == 0) else { return Err(Stop::Implausible) };
+            FrameState { pc, sp, fp, exact } = caller;
             // The end of a stack that somebody made by hand: zero, or what lay there.
-            if state.pc == 0 || state.pc >= USER_ADDRESSES {
+            if pc == 0 || pc >= USER_ADDRESSES {
                 break End::Root;
             }
         };
         trace.set_outside_root(outside_root);
-        Ok(Walked { end, unwound, state })
+        Ok(Walked { end, unwound, state: FrameState { pc, sp, fp, exact } })
     }
 
     /// Whether a signal handler that runs now, and entered the hook at `entry`, has interrupted the operation that
@@ -318,15 +313,15 @@ impl Unwinder {
     pub(crate) unsafe fn is_interrupted(&self, entry: Entry, busy: usize, arena: &Arena) -> bool {
         let mut state = entry.state();
         for _ in 0..MAX_FRAMES {
-            let Some(rule) = self.immortal_rule(&state, arena) else { break };
+            let Some(rule) = self.immortal_rule(state, arena) else { break };
             let caller = match rule.kind() {
                 Kind::Plain => {
                     // SAFETY: the walk's own states, and the rule of the pc.
-                    let Some(caller) = (unsafe { rule.step_below(&state, u64::MAX) }) else { break };
+                    let Some(caller) = (unsafe { rule.step_below(state, u64::MAX) }) else { break };
                     caller
                 }
                 // SAFETY: as above.
-                Kind::Indirect | Kind::Sigreturn => unsafe { rule.step_elsewhere(&state) },
+                Kind::Indirect | Kind::Sigreturn => unsafe { rule.step_elsewhere(state) },
                 Kind::End => return false,
                 Kind::Complex => break,
             };
@@ -341,10 +336,10 @@ impl Unwinder {
     }
 
     /// The rule of a frame in code that is never unloaded; `None` for others.
-    fn immortal_rule(&self, state: &FrameState, arena: &Arena) -> Option<Rule> {
+    fn immortal_rule(&self, state: FrameState, arena: &Arena) -> Option<Rule> {
         let key = RuleKey::new(state.pc, state.exact, 0);
         self.rules.find(key).or_else(|| {
-            let address = call_address(state);
+            let address = call_address(state.pc, state.exact);
             let Location::Immortal(header) = self.modules.locate(address, arena) else { return None };
             let rule = compile(header, address);
             self.rules.insert(key, rule, arena);
@@ -355,8 +350,8 @@ impl Unwinder {
     /// The rule of a frame that the table does not have, or that lies in volatile code.
     #[cold]
     #[inline(never)]
-    fn rule_of(&self, state: &FrameState, trace: &mut Trace, arena: &Arena) -> Result<Known, Stop> {
-        let address = call_address(state);
+    fn rule_of(&self, pc: u64, exact: bool, trace: &mut Trace, arena: &Arena) -> Result<Known, Stop> {
+        let address = call_address(pc, exact);
         let known = trace.modules().iter().find(|module| {
             // SAFETY: the frame is on the live stack.
             (module.start..module.end).contains(&address) && unsafe { self.modules.is_current(module.generation) }
@@ -380,7 +375,7 @@ impl Unwinder {
                 Location::Unnumbered => return Err(Stop::Fallback(Fallback::TooManyModules)),
             },
         };
-        let key = RuleKey::new(state.pc, state.exact, generation);
+        let key = RuleKey::new(pc, exact, generation);
         let rule = self.rules.find(key).unwrap_or_else(|| {
             let rule = compile(header, address);
             self.rules.insert(key, rule, arena);
@@ -423,8 +418,8 @@ enum Known {
 }
 
 /// Where the call is, not where it returns to: that may be the next function.
-fn call_address(state: &FrameState) -> u64 {
-    if state.exact { state.pc } else { state.pc.wrapping_sub(1) }
+fn call_address(pc: u64, exact: bool) -> u64 {
+    if exact { pc } else { pc.wrapping_sub(1) }
 }
 
 /// The rule of an instruction, from the tables of its module.

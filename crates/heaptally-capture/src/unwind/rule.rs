@@ -165,7 +165,7 @@ impl Rule {
     /// `frame` is a frame of the calling thread's live stack, or was found to be by rules and reads, and this is the
     /// rule of its `pc`: then the words it names are mapped.
     #[inline]
-    pub(crate) unsafe fn step_below(self, frame: &FrameState, high: u64) -> Option<FrameState> {
+    pub(crate) unsafe fn step_below(self, frame: FrameState, high: u64) -> Option<FrameState> {
         let cfa = self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7));
         if cfa <= frame.sp || cfa > high {
             return None;
@@ -183,7 +183,7 @@ impl Rule {
     ///
     /// As for [`Rule::step_below`].
     #[cold]
-    pub(crate) unsafe fn step_elsewhere(self, frame: &FrameState) -> FrameState {
+    pub(crate) unsafe fn step_elsewhere(self, frame: FrameState) -> FrameState {
         // SAFETY: the caller's promise, for all reads.
         unsafe {
             let (slots, cfa) = self.slots_elsewhere(frame);
@@ -198,7 +198,7 @@ impl Rule {
     ///
     /// The step was just made.
     #[inline]
-    pub(crate) unsafe fn slots(self, frame: &FrameState, caller: &FrameState) -> Option<Slots> {
+    pub(crate) unsafe fn slots(self, frame: FrameState, caller: FrameState) -> Option<Slots> {
         match self.kind() {
             Kind::Plain => {
                 Some(Slots { cfa: 0, pc: caller.sp.wrapping_sub(8), fp: self.plain_fp_slot(frame, caller.sp) })
@@ -215,7 +215,7 @@ impl Rule {
     ///
     /// As for [`Rule::step_below`].
     #[cold]
-    unsafe fn slots_elsewhere(self, frame: &FrameState) -> (Slots, u64) {
+    unsafe fn slots_elsewhere(self, frame: FrameState) -> (Slots, u64) {
         let (k, d, r, b) = (self.field(8, 12), self.field(20, 12), self.field(32, 8), self.field(40, 12));
         if self.kind() == Kind::Sigreturn {
             let at_sp = |offset| frame.sp.wrapping_add_signed(offset);
@@ -229,18 +229,18 @@ impl Rule {
     }
 
     #[inline]
-    fn plain_fp_slot(self, frame: &FrameState, cfa: u64) -> u64 {
+    fn plain_fp_slot(self, frame: FrameState, cfa: u64) -> u64 {
         self.fp_slot(frame, cfa, self.0 as i64 >> 32)
     }
 
     #[inline]
-    fn base(self, frame: &FrameState) -> u64 {
+    fn base(self, frame: FrameState) -> u64 {
         if self.0 & BASE_FP != 0 { frame.fp } else { frame.sp }
     }
 
     /// The address of the saved fp, 0 when it is in the register still.
     #[inline]
-    fn fp_slot(self, frame: &FrameState, cfa: u64, b: i64) -> u64 {
+    fn fp_slot(self, frame: FrameState, cfa: u64, b: i64) -> u64 {
         match self.0 & FP_MASK {
             0 => 0,
             FP_AT_CFA => cfa.wrapping_add_signed(b),
@@ -308,8 +308,8 @@ mod tests {
         // SAFETY: the tests' rules read words of their `Stack`.
         unsafe {
             let caller =
-                if rule.is_plain() { rule.step_below(&frame, u64::MAX).unwrap() } else { rule.step_elsewhere(&frame) };
-            (caller, rule.slots(&frame, &caller).unwrap())
+                if rule.is_plain() { rule.step_below(frame, u64::MAX).unwrap() } else { rule.step_elsewhere(frame) };
+            (caller, rule.slots(frame, caller).unwrap())
         }
     }
 
@@ -370,7 +370,7 @@ mod tests {
     fn a_step_that_leads_down_or_past_the_end_is_refused() {
         let stack = Stack([1, 2, 3, 0x2000, 5, 6, 7, 8, 9]);
         // SAFETY: refused before anything is read, or of `stack`.
-        let made = |rule: Rule, fp, high| unsafe { rule.step_below(&leaf(stack.at(2), fp), high) }.is_some();
+        let made = |rule: Rule, fp, high| unsafe { rule.step_below(leaf(stack.at(2), fp), high) }.is_some();
         let by_sp = Rule::plain(Base::StackPointer, 16, CallerFp::Same);
         assert!(made(by_sp, 0, stack.at(4)));
         assert!(!made(by_sp, 0, stack.at(3)));

@@ -54,7 +54,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// Whether it begins where the hook was entered.
     #[inline]
-    pub(crate) fn begins_at(&self, epoch: u64, leaf: &FrameState, return_address: u64) -> bool {
+    pub(crate) fn begins_at(&self, epoch: u64, leaf: FrameState, return_address: u64) -> bool {
         (self.epoch ^ epoch)
             | (self.pc ^ leaf.pc)
             | (self.sp ^ leaf.sp)

@@ -155,7 +155,7 @@ impl Trace {
     ///
     /// `leaf` is the calling thread's state in a function that has not returned, and the trace its own.
     #[inline]
-    pub(crate) unsafe fn find_unchanged(&self, leaf: &FrameState) -> Option<&Charge> {
+    pub(crate) unsafe fn find_unchanged(&self, leaf: FrameState) -> Option<&Charge> {
         let whole = &self.whole;
         if leaf.pc != whole.pc {
             return None;
@@ -290,7 +290,7 @@ impl Trace {
 
     /// Where a walk that begins at `leaf` may join.
     #[inline]
-    pub(crate) fn joinable(&self, leaf: &FrameState, bounds: StackBounds) -> Joinable {
+    pub(crate) fn joinable(&self, leaf: FrameState, bounds: StackBounds) -> Joinable {
         if self.on_stack != 0 && bounds.contains(leaf.sp) {
             Joinable::InBatch(self.on_stack)
         } else {
@@ -300,7 +300,7 @@ impl Trace {
 
     /// The frame that the walk, having reached `state`, joins; `joinable` is moved on for the next try.
     #[inline]
-    pub(crate) fn join(&self, state: &FrameState, joinable: &mut Joinable) -> Option<usize> {
+    pub(crate) fn join(&self, state: FrameState, joinable: &mut Joinable) -> Option<usize> {
         match joinable {
             Joinable::InBatch(end) | Joinable::Checked(end) => {
                 // Frames below the state's sp are gone.
@@ -322,15 +322,18 @@ impl Trace {
                 *joinable = Joinable::Checked(self.frames_within(unchanged, index));
                 None
             }
-            Joinable::InOrder(end) => {
-                let index = (0..*end).rev().find(|&index| self.frames[index].is(state))?;
-                match self.changed_in_order(index) {
-                    None => Some(index),
-                    Some(step) => {
-                        *end = step;
-                        None
-                    }
-                }
+            Joinable::InOrder(end) => self.join_in_order(state, end),
+        }
+    }
+
+    #[cold]
+    fn join_in_order(&self, state: FrameState, end: &mut usize) -> Option<usize> {
+        let index = (0..*end).rev().find(|&index| self.frames[index].is(state))?;
+        match self.changed_in_order(index) {
+            None => Some(index),
+            Some(step) => {
+                *end = step;
+                None
             }
         }
     }
@@ -390,7 +393,7 @@ impl Trace {
             // A root that was cut off claims nothing about its own caller.
             let is_cut = joined.is_none() && truncated && index + 1 == count;
             // SAFETY: the walk has just made this step.
-            let slots = if is_cut { None } else { unsafe { rule.slots(&state, &caller) } };
+            let slots = if is_cut { None } else { unsafe { rule.slots(state, caller) } };
             let is_on_stack = on_stack == len
                 && bounds.contains(state.sp)
                 && (len == 0 || state.sp < self.frames[len - 1].sp)
@@ -490,7 +493,7 @@ impl Trace {
         let slot = slot_of(whole.return_address, whole.sp);
         // The place of the same segment, if there is one; otherwise the two take turns.
         let leaf = FrameState { pc: whole.pc, sp: whole.sp, fp: whole.fp, exact: true };
-        let is_here = |slot: usize| self.segments[slot].begins_at(self.epoch, &leaf, whole.return_address);
+        let is_here = |slot: usize| self.segments[slot].begins_at(self.epoch, leaf, whole.return_address);
         let slot = if is_here(slot) {
             slot
         } else if is_here(slot + 1) {
@@ -533,7 +536,7 @@ impl Trace {
 impl Frame {
     /// Whether a walk that has reached `state` would go on as from here (C1).
     #[inline]
-    fn is(&self, state: &FrameState) -> bool {
+    fn is(&self, state: FrameState) -> bool {
         self.sp == state.sp
             && self.pc == state.pc
             && self.exact == state.exact
