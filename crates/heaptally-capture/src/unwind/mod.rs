@@ -27,7 +27,7 @@ use crate::sync::{AtomicU8, Ordering};
 
 use eh_frame::{EhFrameHeader, Lookup};
 use modules::Location;
-use rule::{Kind, Step};
+use rule::{Kind, Step, UNKNOWN_END};
 use rule_table::{RuleKey, RuleTable};
 use stack_bounds::StackBounds;
 use trace::{MAX_FRAMES, Reusable, Trace, Unwound};
@@ -241,7 +241,7 @@ impl Unwinder {
         let mut count = 0;
         let mut outside_root = 0;
         // Where the stack that is being walked ends, if that is known.
-        let mut high = if bounds.contains(state.sp) { bounds.high } else { u64::MAX };
+        let mut high = if bounds.contains(state.sp) { bounds.high } else { UNKNOWN_END };
         let end = loop {
             trace.unwound[count].state = state;
             if let Some(index) = trace.join(&state, &mut reusable) {
@@ -281,7 +281,7 @@ impl Unwinder {
                         // SAFETY: as above.
                         let step = unsafe { rule.step_elsewhere(&state) };
                         // It may lead to another stack.
-                        high = if bounds.contains(step.caller.sp) { bounds.high } else { u64::MAX };
+                        high = if bounds.contains(step.caller.sp) { bounds.high } else { UNKNOWN_END };
                         step
                     }
                 }
@@ -318,7 +318,7 @@ impl Unwinder {
             let caller = match rule.kind() {
                 Kind::Plain => {
                     // SAFETY: the walk's own states, and the rule of the pc.
-                    let Some(step) = (unsafe { rule.step_below(&state, u64::MAX) }) else { break };
+                    let Some(step) = (unsafe { rule.step_below(&state, UNKNOWN_END) }) else { break };
                     step.caller
                 }
                 // SAFETY: as above.

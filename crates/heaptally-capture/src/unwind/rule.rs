@@ -66,6 +66,11 @@ pub(crate) enum CallerFp {
     AtFp(i64),
 }
 
+/// The end of a stack of which nothing is known: that of all addresses that a program has.
+pub(crate) const UNKNOWN_END: u64 = super::USER_ADDRESSES;
+/// Nothing is mapped below it (`vm.mmap_min_addr`).
+const LOWEST_ADDRESS: u64 = 1 << 16;
+
 const KIND_MASK: u64 = 7;
 const BASE_FP: u64 = 1 << 4;
 const FP_SHIFT: u32 = 5;
@@ -158,7 +163,8 @@ impl Rule {
     }
 
     /// The step of a PLAIN rule; `None` when the caller's frame would not lie above this one and below `high`, which
-    /// no stack does.
+    /// no stack does. Only a frame pointer may lead down, and from a stack whose `high` is [`UNKNOWN_END`]: to the stack
+    /// from which a library has switched to this one.
     ///
     /// # Safety
     ///
@@ -168,7 +174,10 @@ impl Rule {
     pub(crate) unsafe fn step_below(self, frame: &FrameState, high: u64) -> Option<Step> {
         let cfa = self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7));
         if cfa <= frame.sp || cfa > high {
-            return None;
+            let leads_to_another = high == UNKNOWN_END && self.0 & BASE_FP != 0;
+            if !leads_to_another || !(LOWEST_ADDRESS..high).contains(&cfa) {
+                return None;
+            }
         }
         let pc_slot = cfa.wrapping_sub(8);
         let fp_slot = self.fp_slot(frame, cfa, self.0 as i64 >> 32);
@@ -268,7 +277,7 @@ mod tests {
     fn step(rule: Rule, frame: FrameState) -> Step {
         // SAFETY: the tests' rules read words of their `Stack`.
         unsafe {
-            if rule.is_plain() { rule.step_below(&frame, u64::MAX).unwrap() } else { rule.step_elsewhere(&frame) }
+            if rule.is_plain() { rule.step_below(&frame, UNKNOWN_END).unwrap() } else { rule.step_elsewhere(&frame) }
         }
     }
 
@@ -336,6 +345,10 @@ mod tests {
         let by_fp = Rule::plain(Base::FramePointer, 16, CallerFp::Same);
         assert!(!made(by_fp, stack.at(0), stack.at(8)));
         assert!(!made(by_fp, 0xDEAD_BEEF_0000_0000, stack.at(8)));
+        // From a stack whose end is unknown fp leads down, too, but not to where nothing can be.
+        assert!(made(by_fp, stack.at(0), UNKNOWN_END));
+        assert!(!made(by_fp, 0, UNKNOWN_END));
+        assert!(!made(by_fp, 0xDEAD_BEEF_0000_0000, UNKNOWN_END));
     }
 
     #[test]
