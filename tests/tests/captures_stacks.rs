@@ -52,6 +52,7 @@ fn coroutines(way: Way) {
         for _ in 0..20 {
             given_up_half_way();
             panics_inside();
+            on_the_stack_of_the_caller();
         }
     });
     assert_charged(
@@ -66,6 +67,7 @@ fn coroutines(way: Way) {
             ("captures_stacks::given_up_half_way", 2 * 20, 50),
             ("<captures_stacks::Allocating as core::ops::drop::Drop>::drop", 2 * 40, 51),
             ("captures_stacks::panics_inside", 2 * 20, 52),
+            ("captures_stacks::back_and_forth", 2 * 20 * (1 + 2 + 3), 53),
         ],
     );
 }
@@ -148,6 +150,22 @@ fn panics_inside() {
     });
     assert!(caught.is_err());
     block!(52);
+}
+
+/// Coroutines that call functions on the stack from which they were resumed, and those the same.
+fn on_the_stack_of_the_caller() {
+    (0..3).for_each(back_and_forth);
+}
+
+#[inline(never)]
+fn back_and_forth(levels: usize) {
+    block!(53);
+    if let Some(levels) = levels.checked_sub(1) {
+        let mut coroutine: Coroutine<(), (), ()> = Coroutine::new(move |yielder: &Yielder<(), ()>, ()| {
+            yielder.on_parent_stack(|| back_and_forth(levels));
+        });
+        coroutine.resume(());
+    }
 }
 
 const PIECES: usize = 6;
