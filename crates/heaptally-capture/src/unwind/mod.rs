@@ -241,7 +241,7 @@ impl Unwinder {
         let mut count = 0;
         let mut outside_root = 0;
         // Where the stack that is being walked ends, if that is known.
-        let mut high = if bounds.contains(state.sp) { bounds.high } else { UNKNOWN_END };
+        let mut high = end_of_stack(bounds, state.sp);
         let end = loop {
             trace.unwound[count].state = state;
             if let Some(index) = trace.join(&state, &mut reusable) {
@@ -266,8 +266,15 @@ impl Unwinder {
             };
             let step = if rule.is_plain() {
                 // SAFETY: the walk's own states, and the rule of the pc.
-                let Some(step) = (unsafe { rule.step_below(&state, high) }) else { return Err(Stop::Implausible) };
-                step
+                match unsafe { rule.step_below(&state, high) } {
+                    Some(step) => step,
+                    None => {
+                        // SAFETY: as above.
+                        let step = unsafe { rule.step_to_another_stack(&state, high) }.ok_or(Stop::Implausible)?;
+                        high = end_of_stack(bounds, step.caller.sp);
+                        step
+                    }
+                }
             } else {
                 match rule.kind() {
                     Kind::End => {
@@ -281,7 +288,7 @@ impl Unwinder {
                         // SAFETY: as above.
                         let step = unsafe { rule.step_elsewhere(&state) };
                         // It may lead to another stack.
-                        high = if bounds.contains(step.caller.sp) { bounds.high } else { UNKNOWN_END };
+                        high = end_of_stack(bounds, step.caller.sp);
                         step
                     }
                 }
@@ -318,7 +325,12 @@ impl Unwinder {
             let caller = match rule.kind() {
                 Kind::Plain => {
                     // SAFETY: the walk's own states, and the rule of the pc.
-                    let Some(step) = (unsafe { rule.step_below(&state, UNKNOWN_END) }) else { break };
+                    let step = match unsafe { rule.step_below(&state, UNKNOWN_END) } {
+                        Some(step) => Some(step),
+                        // SAFETY: as above.
+                        None => unsafe { rule.step_to_another_stack(&state, UNKNOWN_END) },
+                    };
+                    let Some(step) = step else { break };
                     step.caller
                 }
                 // SAFETY: as above.
@@ -408,6 +420,12 @@ impl Unwinder {
             matches!(location, Location::Outside | Location::WithoutTables) && !is_registered(outside - 1)
         }
     }
+}
+
+/// One past the stack that `sp` lies in: of the thread's own, if it does.
+#[inline]
+fn end_of_stack(bounds: StackBounds, sp: u64) -> u64 {
+    if bounds.contains(sp) { bounds.high } else { UNKNOWN_END }
 }
 
 /// What is known of a frame.

@@ -162,9 +162,8 @@ impl Rule {
         self.0 & KIND_MASK == Kind::Plain as u64
     }
 
-    /// The step of a PLAIN rule; `None` when the caller's frame would not lie above this one and below `high`, which
-    /// no stack does. Only a frame pointer may lead down, and from a stack whose `high` is [`UNKNOWN_END`]: to the stack
-    /// from which a library has switched to this one.
+    /// The step of a PLAIN rule; `None` when the caller's frame would not lie above this one and below `high`, as on one
+    /// stack it does.
     ///
     /// # Safety
     ///
@@ -172,19 +171,45 @@ impl Rule {
     /// rule of its `pc`: then the words it names are mapped.
     #[inline]
     pub(crate) unsafe fn step_below(self, frame: &FrameState, high: u64) -> Option<Step> {
-        let cfa = self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7));
+        let cfa = self.plain_cfa(frame);
         if cfa <= frame.sp || cfa > high {
-            let leads_to_another = high == UNKNOWN_END && self.0 & BASE_FP != 0;
-            if !leads_to_another || !(LOWEST_ADDRESS..high).contains(&cfa) {
-                return None;
-            }
+            return None;
         }
+        // SAFETY: the caller's promise.
+        Some(unsafe { self.plain_step(frame, cfa) })
+    }
+
+    /// The step of a PLAIN rule that [`Rule::step_below`] refuses, if it may lead to another stack: by the frame
+    /// pointer, where a library has switched stacks. From a stack that nothing is known of every rule may, from the
+    /// thread's own only one that says that it is special, as the trampolines of coroutines do.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Rule::step_below`].
+    #[cold]
+    pub(crate) unsafe fn step_to_another_stack(self, frame: &FrameState, high: u64) -> Option<Step> {
+        let cfa = self.plain_cfa(frame);
+        let may_lead_there = self.0 & BASE_FP != 0 && (high == UNKNOWN_END || self.0 & CALLER_EXACT != 0);
+        // SAFETY: the caller's promise.
+        (may_lead_there && (LOWEST_ADDRESS..UNKNOWN_END).contains(&cfa)).then(|| unsafe { self.plain_step(frame, cfa) })
+    }
+
+    #[inline]
+    fn plain_cfa(self, frame: &FrameState) -> u64 {
+        self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7))
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Rule::step_below`].
+    #[inline]
+    unsafe fn plain_step(self, frame: &FrameState, cfa: u64) -> Step {
         let pc_slot = cfa.wrapping_sub(8);
         let fp_slot = self.fp_slot(frame, cfa, self.0 as i64 >> 32);
         // SAFETY: the caller's promise.
         let (pc, fp) = unsafe { (stack_word(pc_slot), if fp_slot == 0 { frame.fp } else { stack_word(fp_slot) }) };
         let caller = FrameState { pc, sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 };
-        Some(Step { caller, pc_slot, fp_slot, cfa_slot: 0 })
+        Step { caller, pc_slot, fp_slot, cfa_slot: 0 }
     }
 
     /// The step of an INDIRECT or SIGRETURN rule, which may lead to another stack.
@@ -345,10 +370,23 @@ mod tests {
         let by_fp = Rule::plain(Base::FramePointer, 16, CallerFp::Same);
         assert!(!made(by_fp, stack.at(0), stack.at(8)));
         assert!(!made(by_fp, 0xDEAD_BEEF_0000_0000, stack.at(8)));
-        // From a stack whose end is unknown fp leads down, too, but not to where nothing can be.
-        assert!(made(by_fp, stack.at(0), UNKNOWN_END));
-        assert!(!made(by_fp, 0, UNKNOWN_END));
-        assert!(!made(by_fp, 0xDEAD_BEEF_0000_0000, UNKNOWN_END));
+    }
+
+    #[test]
+    fn only_a_frame_pointer_leads_to_another_stack() {
+        let stack = Stack([1, 2, 3, 0x2000, 5, 6, 7, 8, 9]);
+        let made = |rule: Rule, fp, high| {
+            // SAFETY: refused before anything is read, or of `stack`.
+            unsafe { rule.step_to_another_stack(&leaf(stack.at(8), fp), high) }.map(|step| step.caller.pc)
+        };
+        let (by_fp, high) = (Rule::plain(Base::FramePointer, 16, CallerFp::Same), stack.at(8) + 8);
+        assert_eq!(made(by_fp, stack.at(2), UNKNOWN_END), Some(0x2000));
+        assert_eq!(made(by_fp, stack.at(2), high), None);
+        assert_eq!(made(by_fp.with_exact_caller(), stack.at(2), high), Some(0x2000));
+        for nowhere in [0, 0xDEAD_BEEF_0000_0000, u64::MAX] {
+            assert_eq!(made(by_fp.with_exact_caller(), nowhere, UNKNOWN_END), None);
+        }
+        assert_eq!(made(Rule::plain(Base::StackPointer, -32, CallerFp::Same), stack.at(2), UNKNOWN_END), None);
     }
 
     #[test]
