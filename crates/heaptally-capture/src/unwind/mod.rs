@@ -10,6 +10,8 @@
 
 mod bytes;
 mod cfi;
+#[cfg(test)]
+mod cfi_oracle;
 mod eh_frame;
 mod modules;
 mod rule;
