@@ -13,7 +13,9 @@ use std::ops::Range;
 use std::string::String;
 use std::vec::Vec;
 
-use super::eh_frame::EhFrameHeader;
+use super::bytes::Bytes;
+use super::cfi;
+use super::eh_frame::{EhFrameHeader, fde_of};
 use super::rule::{Base, CallerFp, Kind, Rule};
 
 type Slice = EndianSlice<'static, LittleEndian>;
@@ -236,4 +238,133 @@ fn loaded(expression: &UnwindExpression<Offset>, section: &Section<'_>) -> Optio
         [Operation::PlusConstant { value }] => Some((*register, *k, value.try_into().ok()?)),
         _ => None,
     }
+}
+
+/// A CIE and one of its FDEs, copied out of a module, with the zero that ends a section.
+struct Copied {
+    section: Vec<u8>,
+    /// Where the FDE begins.
+    fde: usize,
+}
+
+/// The address at which gimli and the compiler are told that a copied section lies; functions are near it.
+fn address_of(section: &[u8]) -> u64 {
+    section.as_ptr().addr() as u64
+}
+
+/// One FDE of each of the tables' shapes: the CIE's bytes, the row count and the length tell shapes apart.
+fn samples() -> Vec<Copied> {
+    let mut shapes = std::collections::BTreeSet::new();
+    let mut samples = Vec::new();
+    for module in modules() {
+        let bases = BaseAddresses::default().set_eh_frame_hdr(module.header);
+        let header = EhFrameHdr::new(module.header_bytes, LittleEndian).parse(&bases, 8).expect("a header");
+        let gimli::Pointer::Direct(start) = header.eh_frame_ptr() else { continue };
+        let segment = module.segments.iter().find(|segment| segment.contains(&start)).expect("a segment");
+        // SAFETY: as in `compare`.
+        let all = unsafe { bytes(start..segment.end) };
+        let section: EhFrame<Slice> = EhFrame::new(all, LittleEndian);
+        let bases = bases.set_eh_frame(start);
+        let mut entries = section.entries(&bases);
+        while let Some(entry) = entries.next().expect("an entry") {
+            let gimli::CieOrFde::Fde(partial) = entry else { continue };
+            let fde = partial.parse(EhFrame::cie_from_offset).expect("an FDE");
+            let entry = |offset: usize, len: usize| &all[offset..offset + 4 + len];
+            let cie_bytes = entry(fde.cie().offset(), fde.cie().entry_len());
+            let fde_bytes = entry(fde.offset(), fde.entry_len());
+            if !shapes.insert((cie_bytes.to_vec(), fde_bytes.len())) {
+                continue;
+            }
+            let mut section = cie_bytes.to_vec();
+            let fde = section.len();
+            section.extend_from_slice(fde_bytes);
+            // The distance from its own place to the CIE.
+            section[fde + 4..fde + 8].copy_from_slice(&(fde as u32 + 4).to_le_bytes());
+            section.extend_from_slice(&[0; 4]);
+            samples.push(Copied { section, fde });
+        }
+    }
+    samples
+}
+
+/// The part of `section` that the entry at `offset` says it has, after its length.
+fn entry_at(section: &[u8], offset: usize) -> Option<Bytes<'_>> {
+    let mut rest = Bytes::new(section.get(offset..)?);
+    let len = rest.u32()? as usize;
+    rest.take(len)
+}
+
+/// What the compiler says of every boundary that gimli sees in a section, beside what gimli says.
+fn rules(section: &[u8], fde: usize, context: &mut UnwindContext<Offset>) -> Vec<(Rule, Option<Rule>)> {
+    let start = address_of(section);
+    let cie_at = |address: u64| entry_at(section, usize::try_from(address.checked_sub(start)?).ok()?);
+    let ours = entry_at(section, fde).and_then(|bytes| fde_of(bytes, cie_at));
+    let compile = |address| ours.as_ref().map_or(Rule::COMPLEX, |fde| cfi::compile(fde, address));
+    let mut rules = Vec::new();
+    if let Some(ours) = &ours {
+        for address in [ours.start, ours.start.wrapping_add(ours.len_bytes / 2), u64::MAX] {
+            rules.push((compile(address), None));
+        }
+    }
+    let bases = BaseAddresses::default().set_eh_frame(start);
+    let theirs = EhFrame::new(section, LittleEndian);
+    let Ok(fde) = theirs.fde_from_offset(&bases, fde.into(), EhFrame::cie_from_offset) else { return rules };
+    let Ok(mut rows) = fde.rows(&theirs, &bases, context) else { return rules };
+    while let Ok(Some(row)) = rows.next_row() {
+        for address in boundaries(row) {
+            rules.push((compile(address), Some(rule_of(row, &theirs, fde.is_signal_trampoline()))));
+        }
+    }
+    rules
+}
+
+const MUTATIONS: usize = 40_000;
+
+#[test]
+fn damaged_tables_never_panic_and_are_complex_or_read_as_gimli_reads_them() {
+    let samples = samples();
+    assert!(samples.len() > 20, "{} samples", samples.len());
+    let mut context = UnwindContext::new();
+    for Copied { section, fde } in &samples {
+        assert!(
+            rules(section, *fde, &mut context).iter().all(|(ours, theirs)| theirs.is_none_or(|theirs| *ours == theirs))
+        );
+    }
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut below = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % limit as u64) as usize
+    };
+    let (mut agreed, mut complex) = (0, 0);
+    for _ in 0..MUTATIONS {
+        let Copied { section, fde } = &samples[below(samples.len())];
+        let mut section = section.clone();
+        for _ in 0..1 + below(3) {
+            let place = below(section.len());
+            section[place] = match below(4) {
+                0 => section[place] ^ 1 << below(8),
+                1 => section[below(section.len())],
+                // The opcodes that compilers do not write, and what is near them.
+                2 => below(0x40) as u8,
+                _ => below(256) as u8,
+            };
+        }
+        if below(16) == 0 {
+            section.truncate(below(section.len()));
+        }
+        for (ours, theirs) in rules(&section, *fde, &mut context) {
+            match (ours.kind(), theirs) {
+                (Kind::Complex, _) => complex += 1,
+                (_, Some(theirs)) => {
+                    assert_eq!(ours, theirs, "{section:x?}");
+                    agreed += 1;
+                }
+                (_, None) => {}
+            }
+        }
+    }
+    std::println!("{} samples, {agreed} rules of damaged tables as gimli has them, {complex} complex", samples.len());
+    assert!(agreed > MUTATIONS && complex > 0);
 }

@@ -102,16 +102,19 @@ impl EhFrameHeader {
 ///
 /// An FDE of a loaded module is at the address.
 unsafe fn parse_fde(address: u64) -> Option<Fde<'static>> {
-    // SAFETY: the caller's.
-    let mut bytes = unsafe { entry_at(address) }?;
+    // SAFETY: the caller's; an FDE names its CIE, of the same section.
+    unsafe { fde_of(entry_at(address)?, |cie| entry_at(cie)) }
+}
+
+/// The FDE whose bytes after the length are given. `entry_at` gives those of its CIE.
+pub(crate) fn fde_of<'a>(mut bytes: Bytes<'a>, entry_at: impl FnOnce(u64) -> Option<Bytes<'a>>) -> Option<Fde<'a>> {
     let cie_pointer_place = bytes.address();
     let distance = bytes.u32()?;
     // Zero would be a CIE.
     if distance == 0 {
         return None;
     }
-    // SAFETY: an FDE names its CIE, of the same section.
-    let cie = unsafe { parse_cie(cie_pointer_place.wrapping_sub(distance.into())) }?;
+    let cie = cie_of(entry_at(cie_pointer_place.wrapping_sub(distance.into()))?)?;
     let start = bytes.encoded(cie.address_encoding)?;
     let len_bytes = bytes.encoded_value(cie.address_encoding)?;
     if cie.has_augmentation {
@@ -120,12 +123,8 @@ unsafe fn parse_fde(address: u64) -> Option<Fde<'static>> {
     Some(Fde { cie, start, len_bytes, instructions: bytes })
 }
 
-/// # Safety
-///
-/// A CIE of a loaded module is at the address.
-unsafe fn parse_cie(address: u64) -> Option<Cie<'static>> {
-    // SAFETY: the caller's.
-    let mut bytes = unsafe { entry_at(address) }?;
+/// The CIE whose bytes after the length are given.
+fn cie_of(mut bytes: Bytes<'_>) -> Option<Cie<'_>> {
     if bytes.u32()? != 0 {
         return None;
     }
