@@ -91,11 +91,16 @@ fn run_child(test: &str, way: Way) {
 /// Runs `body` on the calling thread and then on one of its own, after some blocks that all have the same stack.
 pub(crate) fn on_two_threads(body: fn()) {
     let twice = move || {
-        (0..ALIKE).for_each(|_| drop(black_box(Box::new(black_box(0_u8)))));
+        some_alike();
         body();
     };
     twice();
     thread::spawn(twice).join().expect("no panic");
+}
+
+/// Blocks that all have the same stack.
+pub(crate) fn some_alike() {
+    (0..ALIKE).for_each(|_| drop(black_box(Box::new(black_box(0_u8)))));
 }
 
 /// A snapshot of a quiet point whose blocks all have a stack that the rules gave, and whose captures are of the kinds
