@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// The bytes of the frames of each library.
-const PLUGINS: [(&str, &str); 3] = [("near", "32"), ("far", "4000"), ("farther", "20000")];
+/// The bytes of the frames of each library, and whether it has a build id.
+const PLUGINS: [(&str, &str, bool); 4] = [
+    ("small", "1000", true),
+    ("large", "3000", true),
+    ("small_nameless", "1000", false),
+    ("large_nameless", "3000", false),
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -16,10 +21,11 @@ fn main() {
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("plugins");
     fs::create_dir_all(&out).expect("a directory for plugins");
-    for (name, frame_bytes) in PLUGINS {
+    for (name, frame_bytes, has_build_id) in PLUGINS {
         let mut build = cc::Build::new();
         build.opt_level(1).force_frame_pointer(false).pic(true).define("FRAME_BYTES", frame_bytes);
         let mut compiler = build.get_compiler().to_command();
+        compiler.arg(if has_build_id { "-Wl,--build-id" } else { "-Wl,--build-id=none" });
         compiler.args(["-shared", "c/plugin.c", "-o"]).arg(out.join(name).with_extension("so"));
         let built = compiler.status().expect("a C compiler");
         assert!(built.success(), "{name}: {built}");
