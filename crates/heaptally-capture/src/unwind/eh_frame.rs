@@ -76,6 +76,21 @@ impl EhFrameHeader {
         })
     }
 
+    /// A number made of the first words of the entries that the table begins and ends with.
+    pub(crate) fn sum_of_entries(self) -> u64 {
+        const ENTRIES: usize = 16;
+        const WORDS: usize = 32;
+        let Some((table, entries)) = self.table() else { return 0 };
+        let ends = (0..entries.min(ENTRIES)).chain(entries.saturating_sub(ENTRIES)..entries);
+        ends.fold(0, |sum, index| {
+            // SAFETY: the linker's table points to entries of the same module.
+            let entry = unsafe { entry_at(self.0.wrapping_add_signed(self.entry(table, index)[1].into())) };
+            let Some(mut entry) = entry else { return sum };
+            let words = core::iter::from_fn(|| entry.u32()).take(WORDS);
+            words.fold(sum, |sum: u64, word| (sum.rotate_left(5) ^ u64::from(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        })
+    }
+
     /// Address and number of entries of the sorted table.
     fn table(self) -> Option<(u64, usize)> {
         // SAFETY: a header is four bytes and two encoded numbers, and read no further.

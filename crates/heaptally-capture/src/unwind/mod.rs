@@ -8,6 +8,7 @@
 //! ([`Fallback`]), and where not even that can be trusted there is no stack at all. How it works, and why it is right, is
 //! in `docs/capture.md`.
 
+mod build_id;
 mod bytes;
 mod cfi;
 #[cfg(test)]
@@ -378,6 +379,9 @@ impl Unwinder {
                 Location::Immortal(header) => (0, header),
                 Location::Volatile(module) => {
                     trace.add_module(module);
+                    if !module.is_identified {
+                        return Ok(Known::Rule(compile(module.header, address), module.generation));
+                    }
                     (module.generation, module.header)
                 }
                 Location::Outside | Location::WithoutTables => {
