@@ -35,6 +35,11 @@ functions!(
 /// The functions that [`through`] takes, from 0 to below this.
 pub const COUNT: usize = FUNCTIONS.len();
 
+/// The function's name.
+pub fn name(function: usize) -> &'static str {
+    FUNCTIONS[function].0
+}
+
 /// How often the function calls.
 pub fn calls(function: usize) -> usize {
     if FUNCTIONS[function].0.ends_with("_loop") { 3 } else { 1 }

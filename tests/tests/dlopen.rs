@@ -5,16 +5,18 @@
 mod captures;
 #[path = "common/conserved.rs"]
 mod conserved;
+#[path = "common/plugin.rs"]
+mod plugin;
 #[path = "common/watchdog.rs"]
 mod watchdog;
 
 use std::collections::BTreeSet;
-use std::ffi::{CString, c_void};
 use std::hint::black_box;
 use std::thread;
 
 use captures::{Way, assert_charged, on_two_threads, snapshot};
 use heaptally::{Snapshot, TallyAlloc};
+use plugin::Plugin;
 
 #[global_allocator]
 static ALLOC: TallyAlloc = TallyAlloc::system();
@@ -26,51 +28,6 @@ fn main() {
         ("two without a build id", |way| two_at_the_same_place(way, ["small_nameless", "large_nameless"])),
         ("threads that load and unload", threads_that_load_and_unload),
     ]);
-}
-
-type Call = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void);
-
-/// A library of `tests/build.rs`, unloaded when dropped.
-struct Plugin {
-    handle: *mut c_void,
-    call: Call,
-}
-
-impl Plugin {
-    fn load(name: &str) -> Self {
-        let path = CString::new(format!("{}/{name}.so", env!("PLUGINS"))).expect("no zero");
-        // SAFETY: the library runs nothing when it is loaded.
-        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        assert!(!handle.is_null(), "{path:?}");
-        // SAFETY: the function of that name, which has this type.
-        let call = unsafe {
-            let address = libc::dlsym(handle, c"plugin_call".as_ptr());
-            assert!(!address.is_null());
-            std::mem::transmute::<*mut c_void, Call>(address)
-        };
-        Self { handle, call }
-    }
-
-    fn address(&self) -> usize {
-        self.call as usize
-    }
-
-    /// Calls `f` through two frames of the library.
-    fn through<F: FnMut()>(&self, f: &mut F) {
-        extern "C" fn call<F: FnMut()>(f: *mut c_void) {
-            // SAFETY: the closure below, which nobody else uses meanwhile.
-            unsafe { (*f.cast::<F>())() }
-        }
-        // SAFETY: the library is loaded, and calls `call` with its argument.
-        unsafe { (self.call)(call::<F>, (&raw mut *f).cast()) }
-    }
-}
-
-impl Drop for Plugin {
-    fn drop(&mut self) {
-        // SAFETY: loaded by `load`; no frame of it is left.
-        assert_eq!(unsafe { libc::dlclose(self.handle) }, 0);
-    }
 }
 
 /// A block of 24 bytes, charged to this function.
