@@ -54,3 +54,23 @@ void NAME(_alloca_loop)(size_t bytes, callback call, void *argument) {
         NAME(_alloca)(more, call, argument);
     }
 }
+
+/*
+ * Callers whose frames differ in nothing but their size. With as much more on the stack of the function that they call,
+ * everything further in is at the same addresses, whoever the caller is.
+ */
+typedef void (*through)(size_t bytes, callback call, void *argument);
+
+#define CALLER(room_bytes)                                                                           \
+    void NAME(_from_##room_bytes)(through next, size_t bytes, callback call, void *argument) {       \
+        char room[room_bytes];                                                                       \
+        USE(room);                                                                                   \
+        next(bytes, call, argument);                                                                 \
+        USE(room);                                                                                   \
+    }
+
+CALLER(16)
+CALLER(32)
+CALLER(48)
+CALLER(64)
+CALLER(2048)
