@@ -3,9 +3,10 @@
 //!
 //! - [`Watched`] is the allocator with a ledger outside and a ledger inside; [`assert_exact`] compares all three.
 //! - [`workload`] has the programs, [`Block`] the blocks they use.
-//! - [`stacks`] makes as many call stacks as are wanted.
+//! - [`stacks`] makes as many call stacks as are wanted, [`c_frames`] calls through frames of C.
 
 mod block;
+pub mod c_frames;
 mod ledger;
 mod quiet;
 mod random;

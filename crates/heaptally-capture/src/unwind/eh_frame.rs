@@ -76,6 +76,21 @@ impl EhFrameHeader {
         })
     }
 
+    /// A number made of the first words of the entries that the table begins and ends with.
+    pub(crate) fn sum_of_entries(self) -> u64 {
+        const ENTRIES: usize = 16;
+        const WORDS: usize = 32;
+        let Some((table, entries)) = self.table() else { return 0 };
+        let ends = (0..entries.min(ENTRIES)).chain(entries.saturating_sub(ENTRIES)..entries);
+        ends.fold(0, |sum, index| {
+            // SAFETY: the linker's table points to entries of the same module.
+            let entry = unsafe { entry_at(self.0.wrapping_add_signed(self.entry(table, index)[1].into())) };
+            let Some(mut entry) = entry else { return sum };
+            let words = core::iter::from_fn(|| entry.u32()).take(WORDS);
+            words.fold(sum, |sum: u64, word| (sum.rotate_left(5) ^ u64::from(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        })
+    }
+
     /// Address and number of entries of the sorted table.
     fn table(self) -> Option<(u64, usize)> {
         // SAFETY: a header is four bytes and two encoded numbers, and read no further.
@@ -102,16 +117,19 @@ impl EhFrameHeader {
 ///
 /// An FDE of a loaded module is at the address.
 unsafe fn parse_fde(address: u64) -> Option<Fde<'static>> {
-    // SAFETY: the caller's.
-    let mut bytes = unsafe { entry_at(address) }?;
+    // SAFETY: the caller's; an FDE names its CIE, of the same section.
+    unsafe { fde_of(entry_at(address)?, |cie| entry_at(cie)) }
+}
+
+/// The FDE whose bytes after the length are given. `entry_at` gives those of its CIE.
+pub(crate) fn fde_of<'a>(mut bytes: Bytes<'a>, entry_at: impl FnOnce(u64) -> Option<Bytes<'a>>) -> Option<Fde<'a>> {
     let cie_pointer_place = bytes.address();
     let distance = bytes.u32()?;
     // Zero would be a CIE.
     if distance == 0 {
         return None;
     }
-    // SAFETY: an FDE names its CIE, of the same section.
-    let cie = unsafe { parse_cie(cie_pointer_place.wrapping_sub(distance.into())) }?;
+    let cie = cie_of(entry_at(cie_pointer_place.wrapping_sub(distance.into()))?)?;
     let start = bytes.encoded(cie.address_encoding)?;
     let len_bytes = bytes.encoded_value(cie.address_encoding)?;
     if cie.has_augmentation {
@@ -120,12 +138,8 @@ unsafe fn parse_fde(address: u64) -> Option<Fde<'static>> {
     Some(Fde { cie, start, len_bytes, instructions: bytes })
 }
 
-/// # Safety
-///
-/// A CIE of a loaded module is at the address.
-unsafe fn parse_cie(address: u64) -> Option<Cie<'static>> {
-    // SAFETY: the caller's.
-    let mut bytes = unsafe { entry_at(address) }?;
+/// The CIE whose bytes after the length are given.
+fn cie_of(mut bytes: Bytes<'_>) -> Option<Cie<'_>> {
     if bytes.u32()? != 0 {
         return None;
     }

@@ -8,8 +8,11 @@
 //! ([`Fallback`]), and where not even that can be trusted there is no stack at all. How it works, and why it is right, is
 //! in `docs/capture.md`.
 
+mod build_id;
 mod bytes;
 mod cfi;
+#[cfg(test)]
+mod cfi_oracle;
 mod eh_frame;
 mod modules;
 mod rule;
@@ -28,7 +31,7 @@ use crate::sync::{AtomicU8, Ordering};
 
 use eh_frame::{EhFrameHeader, Lookup};
 use modules::Location;
-use rule::Kind;
+use rule::{Kind, UNKNOWN_END};
 use rule_table::{RuleKey, RuleTable};
 use stack_bounds::StackBounds;
 use trace::{Joinable, MAX_FRAMES, Trace, Unwound};
@@ -251,7 +254,7 @@ impl Unwinder {
         let mut unwound = 0;
         let mut outside_root = 0;
         // Where the stack that is being walked ends, if that is known.
-        let mut high = if bounds.contains(sp) { bounds.high } else { u64::MAX };
+        let mut high = end_of_stack(bounds, sp);
         let end = loop {
             if let Some(index) = trace.join(FrameState { pc, sp, fp, exact }, &mut joinable) {
                 if self.rules_hold(trace, index, arena) {
@@ -277,7 +280,15 @@ impl Unwinder {
             unwound += 1;
             let caller = if rule.is_plain() {
                 // SAFETY: the walk's own states, and the rule of the pc.
-                unsafe { rule.step_below(FrameState { pc, sp, fp, exact }, high) }
+                match unsafe { rule.step_below(FrameState { pc, sp, fp, exact }, high) } {
+                    Some(caller) => Some(caller),
+                    None => {
+                        // SAFETY: as above.
+                        let caller = unsafe { rule.step_to_another_stack(FrameState { pc, sp, fp, exact }, high) };
+                        high = caller.map_or(high, |caller| end_of_stack(bounds, caller.sp));
+                        caller
+                    }
+                }
             } else {
                 match rule.kind() {
                     Kind::End => break End::Root,
@@ -286,7 +297,7 @@ impl Unwinder {
                         // SAFETY: as above.
                         let caller = unsafe { rule.step_elsewhere(FrameState { pc, sp, fp, exact }) };
                         // It may lie on another stack.
-                        high = if bounds.contains(caller.sp) { bounds.high } else { u64::MAX };
+                        high = end_of_stack(bounds, caller.sp);
                         Some(caller)
                     }
                 }
@@ -317,7 +328,10 @@ impl Unwinder {
             let caller = match rule.kind() {
                 Kind::Plain => {
                     // SAFETY: the walk's own states, and the rule of the pc.
-                    let Some(caller) = (unsafe { rule.step_below(state, u64::MAX) }) else { break };
+                    let below = unsafe { rule.step_below(state, UNKNOWN_END) };
+                    // SAFETY: as above.
+                    let caller = below.or_else(|| unsafe { rule.step_to_another_stack(state, UNKNOWN_END) });
+                    let Some(caller) = caller else { break };
                     caller
                 }
                 // SAFETY: as above.
@@ -363,6 +377,9 @@ impl Unwinder {
                 Location::Immortal(header) => (0, header),
                 Location::Volatile(module) => {
                     trace.add_module(module);
+                    if !module.is_identified {
+                        return Ok(Known::Rule(compile(module.header, address), module.generation));
+                    }
                     (module.generation, module.header)
                 }
                 Location::Outside | Location::WithoutTables => {
@@ -407,6 +424,12 @@ impl Unwinder {
             matches!(location, Location::Outside | Location::WithoutTables) && !is_registered(outside - 1)
         }
     }
+}
+
+/// One past the stack that `sp` lies in: of the thread's own, if it does.
+#[inline]
+fn end_of_stack(bounds: StackBounds, sp: u64) -> u64 {
+    if bounds.contains(sp) { bounds.high } else { UNKNOWN_END }
 }
 
 /// What is known of a frame.

@@ -19,6 +19,8 @@ use crate::arena::{Arena, Zeroed};
 use crate::lazy_table::LazyTable;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::build_id::{PAGE_BYTES, build_id};
+use super::bytes::Bytes;
 use super::eh_frame::EhFrameHeader;
 
 /// Modules that an executable may need, transitively, and still have them all immortal.
@@ -44,6 +46,8 @@ pub(crate) enum Location {
 pub(crate) struct VolatileModule {
     /// From 1.
     pub(crate) generation: u16,
+    /// Whether no other module can be taken for it. Rules of others are not kept, and traces through them not reused.
+    pub(crate) is_identified: bool,
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) header: EhFrameHeader,
@@ -62,6 +66,15 @@ struct Record {
 
 // SAFETY: atomic words; a zeroed record is not ready and never looked at.
 unsafe impl Zeroed for Record {}
+
+/// What tells a volatile module from another one at its place.
+#[derive(Clone, Copy)]
+struct Identity {
+    fingerprint: u64,
+    /// Whether it has a build id. Without one two modules whose layout is the same may have the same fingerprint, and
+    /// frames of other sizes.
+    is_certain: bool,
+}
 
 /// See the module's head.
 pub struct Modules {
@@ -152,9 +165,12 @@ impl Modules {
         if self.is_immortal(found.link_map) {
             return Location::Immortal(header);
         }
-        match self.generation(&found, header, arena) {
+        // SAFETY: somebody keeps the module loaded.
+        let identity = unsafe { Identity::of(&found, header) };
+        match self.generation(&found, identity, arena) {
             Some(generation) => Location::Volatile(VolatileModule {
                 generation,
+                is_identified: identity.is_certain,
                 start: found.map_start as u64,
                 end: found.map_end as u64,
                 header,
@@ -183,7 +199,7 @@ impl Modules {
             // SAFETY: the question below, which nobody else has.
             let question = unsafe { &mut *question.cast::<Question<'_>>() };
             // SAFETY: nothing is unmapped while the loader's lock is held.
-            question.answer = unsafe { question.modules.is_current(question.generation) };
+            question.answer = unsafe { question.modules.current(question.generation) }.is_some();
             1
         }
         let mut question = Question { modules: self, generation, answer: false };
@@ -192,21 +208,28 @@ impl Modules {
         question.answer
     }
 
-    /// Whether the module is loaded, and no other in its place.
+    /// Whether the module is certain to be loaded, and no other in its place.
     ///
     /// # Safety
     ///
     /// Whatever module lies there stays while it is looked at: one of its frames is on the live stack, or the loader's
     /// lock is held.
     pub(crate) unsafe fn is_current(&self, generation: u16) -> bool {
-        let Some(record) = self.record(u32::from(generation)) else { return false };
-        let Some(found) = self.find(record.start.load(Ordering::Relaxed)) else { return false };
-        if !same_place(record, &found) {
-            return false;
-        }
+        // SAFETY: the caller's.
+        unsafe { self.current(generation) }.is_some_and(|identity| identity.is_certain)
+    }
+
+    /// The identity of the module that has this generation, if it is loaded.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Modules::is_current`].
+    unsafe fn current(&self, generation: u16) -> Option<Identity> {
+        let record = self.record(u32::from(generation))?;
+        let found = self.find(record.start.load(Ordering::Relaxed)).filter(|found| same_place(record, found))?;
         // SAFETY: the caller's, for the loader's word of where the tables are.
-        let header = unsafe { EhFrameHeader::at(found.eh_frame as u64) };
-        header.fingerprint() == record.fingerprint.load(Ordering::Relaxed)
+        let identity = unsafe { Identity::of(&found, EhFrameHeader::at(found.eh_frame as u64)) };
+        (identity.fingerprint == record.fingerprint.load(Ordering::Relaxed)).then_some(identity)
     }
 
     fn find(&self, pc: u64) -> Option<FoundObject> {
@@ -238,8 +261,8 @@ impl Modules {
     }
 
     /// The number of a volatile module, a fresh one if it is new. `None` when all are used up.
-    fn generation(&self, found: &FoundObject, header: EhFrameHeader, arena: &Arena) -> Option<u16> {
-        let fingerprint = header.fingerprint();
+    fn generation(&self, found: &FoundObject, identity: Identity, arena: &Arena) -> Option<u16> {
+        let fingerprint = identity.fingerprint;
         let known = self.generations.load(Ordering::Acquire);
         for generation in (1..=known).rev() {
             let Some(record) = self.record(generation) else { continue };
@@ -272,6 +295,23 @@ impl Modules {
         let record = self.records.get(generation as usize)?;
         // Acquire: pairs with the Release in `generation`.
         (record.ready.load(Ordering::Acquire) != 0).then_some(record)
+    }
+}
+
+impl Identity {
+    /// # Safety
+    ///
+    /// The module that was found, and whose header is given, stays while it is looked at.
+    unsafe fn of(found: &FoundObject, header: EhFrameHeader) -> Self {
+        // SAFETY: a module is mapped from its first page, which has the ELF header and is not written.
+        let page = unsafe {
+            core::slice::from_raw_parts(core::ptr::with_exposed_provenance::<u8>(found.map_start), PAGE_BYTES)
+        };
+        let tables = header.fingerprint();
+        match build_id(Bytes::new(page)) {
+            Some(id) => Self { fingerprint: tables.rotate_left(32) ^ id, is_certain: true },
+            None => Self { fingerprint: tables ^ header.sum_of_entries(), is_certain: false },
+        }
     }
 }
 

@@ -66,6 +66,11 @@ pub(crate) enum CallerFp {
     AtFp(i64),
 }
 
+/// The end of a stack of which nothing is known: that of all addresses that a program has.
+pub(crate) const UNKNOWN_END: u64 = super::USER_ADDRESSES;
+/// Nothing is mapped below it (`vm.mmap_min_addr`).
+const LOWEST_ADDRESS: u64 = 1 << 16;
+
 const KIND_MASK: u64 = 7;
 const BASE_FP: u64 = 1 << 4;
 const FP_SHIFT: u32 = 5;
@@ -157,8 +162,8 @@ impl Rule {
         self.0 & KIND_MASK == Kind::Plain as u64
     }
 
-    /// The caller's state by a PLAIN rule; `None` when its frame would not lie above this one and below `high`, which no
-    /// stack does.
+    /// The caller's state by a PLAIN rule; `None` when its frame would not lie above this one and below `high`, as on one
+    /// stack it does.
     ///
     /// # Safety
     ///
@@ -166,15 +171,44 @@ impl Rule {
     /// rule of its `pc`: then the words it names are mapped.
     #[inline]
     pub(crate) unsafe fn step_below(self, frame: FrameState, high: u64) -> Option<FrameState> {
-        let cfa = self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7));
+        let cfa = self.plain_cfa(frame);
         if cfa <= frame.sp || cfa > high {
             return None;
         }
+        // SAFETY: the caller's promise.
+        Some(unsafe { self.plain_step(frame, cfa) })
+    }
+
+    /// The caller's state by a PLAIN rule that [`Rule::step_below`] refuses, if it may lie on another stack: by the frame
+    /// pointer, where a library has switched stacks. From a stack that nothing is known of every rule may lead there,
+    /// from the thread's own only one that says that it is special, as the trampolines of coroutines do.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Rule::step_below`].
+    #[cold]
+    pub(crate) unsafe fn step_to_another_stack(self, frame: FrameState, high: u64) -> Option<FrameState> {
+        let cfa = self.plain_cfa(frame);
+        let may_lead_there = self.0 & BASE_FP != 0 && (high == UNKNOWN_END || self.0 & CALLER_EXACT != 0);
+        // SAFETY: the caller's promise.
+        (may_lead_there && (LOWEST_ADDRESS..UNKNOWN_END).contains(&cfa)).then(|| unsafe { self.plain_step(frame, cfa) })
+    }
+
+    #[inline]
+    fn plain_cfa(self, frame: FrameState) -> u64 {
+        self.base(frame).wrapping_add_signed(i64::from((self.0 as i32 >> 5) & !7))
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Rule::step_below`].
+    #[inline]
+    unsafe fn plain_step(self, frame: FrameState, cfa: u64) -> FrameState {
         let fp_slot = self.plain_fp_slot(frame, cfa);
         // SAFETY: the caller's promise.
         let (pc, fp) =
             unsafe { (stack_word(cfa.wrapping_sub(8)), if fp_slot == 0 { frame.fp } else { stack_word(fp_slot) }) };
-        Some(FrameState { pc, sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 })
+        FrameState { pc, sp: cfa, fp, exact: self.0 & CALLER_EXACT != 0 }
     }
 
     /// The caller's state by an INDIRECT or SIGRETURN rule, which may lie on another stack.
@@ -308,7 +342,7 @@ mod tests {
         // SAFETY: the tests' rules read words of their `Stack`.
         unsafe {
             let caller =
-                if rule.is_plain() { rule.step_below(frame, u64::MAX).unwrap() } else { rule.step_elsewhere(frame) };
+                if rule.is_plain() { rule.step_below(frame, UNKNOWN_END).unwrap() } else { rule.step_elsewhere(frame) };
             (caller, rule.slots(frame, caller).unwrap())
         }
     }
@@ -377,6 +411,23 @@ mod tests {
         let by_fp = Rule::plain(Base::FramePointer, 16, CallerFp::Same);
         assert!(!made(by_fp, stack.at(0), stack.at(8)));
         assert!(!made(by_fp, 0xDEAD_BEEF_0000_0000, stack.at(8)));
+    }
+
+    #[test]
+    fn only_a_frame_pointer_leads_to_another_stack() {
+        let stack = Stack([1, 2, 3, 0x2000, 5, 6, 7, 8, 9]);
+        let made = |rule: Rule, fp, high| {
+            // SAFETY: refused before anything is read, or of `stack`.
+            unsafe { rule.step_to_another_stack(leaf(stack.at(8), fp), high) }.map(|caller| caller.pc)
+        };
+        let (by_fp, high) = (Rule::plain(Base::FramePointer, 16, CallerFp::Same), stack.at(8) + 8);
+        assert_eq!(made(by_fp, stack.at(2), UNKNOWN_END), Some(0x2000));
+        assert_eq!(made(by_fp, stack.at(2), high), None);
+        assert_eq!(made(by_fp.with_exact_caller(), stack.at(2), high), Some(0x2000));
+        for nowhere in [0, 0xDEAD_BEEF_0000_0000, u64::MAX] {
+            assert_eq!(made(by_fp.with_exact_caller(), nowhere, UNKNOWN_END), None);
+        }
+        assert_eq!(made(Rule::plain(Base::StackPointer, -32, CallerFp::Same), stack.at(2), UNKNOWN_END), None);
     }
 
     #[test]

@@ -1,0 +1,34 @@
+//! Compiles what the tests need of C: frames that Rust does not make, and libraries to be loaded and unloaded.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// The bytes of the frames of each library, and whether it has a build id.
+const PLUGINS: [(&str, &str, bool); 4] = [
+    ("small", "1000", true),
+    ("large", "3000", true),
+    ("small_nameless", "1000", false),
+    ("large_nameless", "3000", false),
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=c");
+    for (variant, level) in [("optimized", 2), ("unoptimized", 0)] {
+        let mut build = cc::Build::new();
+        build.file("c/frames.c").opt_level(level).force_frame_pointer(false);
+        build.define("VARIANT", variant).compile(&format!("frames_{variant}"));
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("plugins");
+    fs::create_dir_all(&out).expect("a directory for plugins");
+    for (name, frame_bytes, has_build_id) in PLUGINS {
+        let mut build = cc::Build::new();
+        build.opt_level(1).force_frame_pointer(false).pic(true).define("FRAME_BYTES", frame_bytes);
+        let mut compiler = build.get_compiler().to_command();
+        compiler.arg(if has_build_id { "-Wl,--build-id" } else { "-Wl,--build-id=none" });
+        compiler.args(["-shared", "c/plugin.c", "-o"]).arg(out.join(name).with_extension("so"));
+        let built = compiler.status().expect("a C compiler");
+        assert!(built.success(), "{name}: {built}");
+    }
+    println!("cargo::rustc-env=PLUGINS={}", out.display());
+}

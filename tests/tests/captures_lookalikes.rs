@@ -1,0 +1,178 @@
+//! Stacks that look like the one before: what the previous one left behind is never taken for what is there.
+//!
+//! Callers of C differ in the size of their frames alone, and what they call makes up for it: further in, all
+//! instruction and stack pointers are equal, and the words that the previous stack was made of are still in memory.
+//! Only the frame pointer, or one word that it leads to, says who the caller is.
+
+#[path = "common/captures.rs"]
+mod captures;
+#[path = "common/conserved.rs"]
+mod conserved;
+#[path = "common/watchdog.rs"]
+mod watchdog;
+
+use std::ffi::c_void;
+use std::hint::black_box;
+use std::{mem, ptr};
+
+use captures::{Way, assert_charged, on_two_threads, snapshot};
+use heaptally::{Snapshot, TallyAlloc};
+use heaptally_tests::c_frames::{self, Caller};
+
+#[global_allocator]
+static ALLOC: TallyAlloc = TallyAlloc::system();
+
+fn main() {
+    captures::main(&[
+        ("frames of equal places and other callers", frames_of_equal_places_and_other_callers),
+        ("frames of equal alignment and other callers", frames_of_equal_alignment_and_other_callers),
+        ("threads on stacks that were others'", threads_on_stacks_that_were_others),
+    ]);
+}
+
+const ROUNDS: u64 = 20;
+/// More than the largest of the callers' frames, for the function that makes up for their differences.
+const MOST_BYTES: usize = 4096;
+
+/// A block of 24 bytes, charged to this function.
+#[inline(never)]
+fn leaf() {
+    drop(black_box(Box::new(black_box([0_u64; 3]))));
+}
+
+/// A block with a frame of C in between that saves the frame pointer.
+fn further_in() {
+    c_frames::through(c_frames::number("unoptimized_plain"), 1, &mut leaf);
+}
+
+/// One call site for all of them.
+#[inline(never)]
+fn through(caller: Caller, function: usize, bytes: usize, f: fn()) {
+    caller.through(function, bytes, &mut || f());
+    black_box(bytes);
+}
+
+/// Largest frames first: a smaller one leaves the previous words where the function called has room.
+fn callers(optimized: bool) -> impl Iterator<Item = Caller> {
+    c_frames::callers(optimized).rev()
+}
+
+fn frames_of_equal_places_and_other_callers(way: Way) {
+    heaptally::start(way.config()).unwrap();
+    on_two_threads(|| {
+        for f in [leaf as fn(), further_in] {
+            for (function, optimized) in [("optimized_alloca", true), ("unoptimized_alloca", false)] {
+                for _ in 0..ROUNDS {
+                    for caller in callers(optimized) {
+                        through(caller, c_frames::number(function), MOST_BYTES - caller.bytes, f);
+                    }
+                }
+            }
+        }
+    });
+    // Ten callers, two depths, on two threads.
+    let snapshot = snapshot(way);
+    assert_charged(&snapshot, &[("captures_lookalikes::leaf", 10 * 2 * 2 * ROUNDS, 24)]);
+    for caller in callers(true).chain(callers(false)) {
+        assert_eq!(blocks_through(&snapshot, caller.name), 2 * 2 * ROUNDS, "{}", caller.name);
+    }
+}
+
+fn frames_of_equal_alignment_and_other_callers(way: Way) {
+    heaptally::start(way.config()).unwrap();
+    on_two_threads(|| {
+        for f in [leaf as fn(), further_in] {
+            for align in [32, 64, 128] {
+                for optimized in [true, false] {
+                    let function =
+                        c_frames::number(&format!("{}optimized_aligned_{align}", if optimized { "" } else { "un" }));
+                    for _ in 0..ROUNDS {
+                        callers(optimized).for_each(|caller| through(caller, function, 1, f));
+                    }
+                }
+            }
+        }
+    });
+    // Ten callers, three alignments, two depths, on two threads.
+    let snapshot = snapshot(way);
+    assert_charged(&snapshot, &[("captures_lookalikes::leaf", 10 * 3 * 2 * 2 * ROUNDS, 24)]);
+    for caller in callers(true).chain(callers(false)) {
+        assert_eq!(blocks_through(&snapshot, caller.name), 3 * 2 * 2 * ROUNDS, "{}", caller.name);
+    }
+}
+
+/// Blocks of [`leaf`] with this function on their stack.
+fn blocks_through(snapshot: &Snapshot, function: &str) -> u64 {
+    let sites = snapshot.sites().iter().filter(|site| {
+        let mut lines = site.frames().flat_map(|frame| frame.lines.iter());
+        site.function() == "captures_lookalikes::leaf" && lines.any(|line| &*line.function == function)
+    });
+    sites.map(|site| site.counts().allocated_blocks).sum()
+}
+
+/// A stack that the test maps itself, and unmaps.
+struct Mapped {
+    address: *mut c_void,
+}
+
+impl Mapped {
+    const BYTES: usize = 64 << 10;
+
+    fn new() -> Self {
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a mapping of its own.
+        let address = unsafe { libc::mmap(ptr::null_mut(), Self::BYTES, access, flags, -1, 0) };
+        assert_ne!(address, libc::MAP_FAILED);
+        Self { address }
+    }
+
+    /// Runs `body` on a thread that has this stack.
+    fn run(&self, body: extern "C" fn(*mut c_void) -> *mut c_void) {
+        // SAFETY: attributes are initialized before they are used, and destroyed once; the thread is joined before its
+        // stack is unmapped.
+        unsafe {
+            let mut attributes = mem::MaybeUninit::uninit();
+            assert_eq!(libc::pthread_attr_init(attributes.as_mut_ptr()), 0);
+            assert_eq!(libc::pthread_attr_setstack(attributes.as_mut_ptr(), self.address, Self::BYTES), 0);
+            let mut thread = 0;
+            assert_eq!(libc::pthread_create(&mut thread, attributes.as_ptr(), body, ptr::null_mut()), 0);
+            assert_eq!(libc::pthread_join(thread, ptr::null_mut()), 0);
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and no longer used.
+        assert_eq!(unsafe { libc::munmap(self.address, Self::BYTES) }, 0);
+    }
+}
+
+/// What a thread has captured is its successor's no more: the stack may be unmapped, or at the same place.
+fn threads_on_stacks_that_were_others(way: Way) {
+    extern "C" fn body(_: *mut c_void) -> *mut c_void {
+        (0..10).for_each(|_| leaf());
+        ptr::null_mut()
+    }
+    extern "C" fn body_with_more_on_its_stack(_: *mut c_void) -> *mut c_void {
+        let room = black_box([0_u8; 20_000]);
+        (0..10).for_each(|_| leaf());
+        black_box(&room);
+        ptr::null_mut()
+    }
+    heaptally::start(way.config()).unwrap();
+    on_two_threads(|| {
+        for _ in 0..25 {
+            let stack = Mapped::new();
+            stack.run(body);
+            stack.run(body_with_more_on_its_stack);
+            // Mapped before the other is unmapped: elsewhere.
+            let elsewhere = Mapped::new();
+            drop(stack);
+            elsewhere.run(body);
+        }
+    });
+    // Three threads with ten blocks, 25 times, started by two.
+    assert_charged(&snapshot(way), &[("captures_lookalikes::leaf", 10 * 3 * 25 * 2, 24)]);
+}
