@@ -78,14 +78,16 @@ fn frames_of_equal_places_and_other_callers(way: Way) {
     }
 }
 
+/// The last has the address of its caller's frame in a word of its own.
+const ALIGNED: [&str; 4] = ["aligned_32", "aligned_64", "aligned_128", "aligned_alloca"];
+
 fn frames_of_equal_alignment_and_other_callers(way: Way) {
     heaptally::start(way.config()).unwrap();
     on_two_threads(|| {
         for f in [leaf as fn(), further_in] {
-            for align in [32, 64, 128] {
-                for optimized in [true, false] {
-                    let function =
-                        c_frames::number(&format!("{}optimized_aligned_{align}", if optimized { "" } else { "un" }));
+            for (prefix, optimized) in [("optimized", true), ("unoptimized", false)] {
+                for aligned in ALIGNED {
+                    let function = c_frames::number(&format!("{prefix}_{aligned}"));
                     for _ in 0..ROUNDS {
                         callers(optimized).for_each(|caller| through(caller, function, 1, f));
                     }
@@ -93,11 +95,11 @@ fn frames_of_equal_alignment_and_other_callers(way: Way) {
             }
         }
     });
-    // Ten callers, three alignments, two depths, on two threads.
+    // Ten callers, four functions, two depths, on two threads.
     let snapshot = snapshot(way);
-    assert_charged(&snapshot, &[("captures_lookalikes::leaf", 10 * 3 * 2 * 2 * ROUNDS, 24)]);
+    assert_charged(&snapshot, &[("captures_lookalikes::leaf", 10 * 4 * 2 * 2 * ROUNDS, 24)]);
     for caller in callers(true).chain(callers(false)) {
-        assert_eq!(blocks_through(&snapshot, caller.name), 3 * 2 * 2 * ROUNDS, "{}", caller.name);
+        assert_eq!(blocks_through(&snapshot, caller.name), 4 * 2 * 2 * ROUNDS, "{}", caller.name);
     }
 }
 
@@ -113,17 +115,16 @@ fn blocks_through(snapshot: &Snapshot, function: &str) -> u64 {
 /// A stack that the test maps itself, and unmaps.
 struct Mapped {
     address: *mut c_void,
+    bytes: usize,
 }
 
 impl Mapped {
-    const BYTES: usize = 64 << 10;
-
-    fn new() -> Self {
+    fn new(bytes: usize) -> Self {
         let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a mapping of its own.
-        let address = unsafe { libc::mmap(ptr::null_mut(), Self::BYTES, access, flags, -1, 0) };
+        let address = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0) };
         assert_ne!(address, libc::MAP_FAILED);
-        Self { address }
+        Self { address, bytes }
     }
 
     /// Runs `body` on a thread that has this stack.
@@ -133,7 +134,7 @@ impl Mapped {
         unsafe {
             let mut attributes = mem::MaybeUninit::uninit();
             assert_eq!(libc::pthread_attr_init(attributes.as_mut_ptr()), 0);
-            assert_eq!(libc::pthread_attr_setstack(attributes.as_mut_ptr(), self.address, Self::BYTES), 0);
+            assert_eq!(libc::pthread_attr_setstack(attributes.as_mut_ptr(), self.address, self.bytes), 0);
             let mut thread = 0;
             assert_eq!(libc::pthread_create(&mut thread, attributes.as_ptr(), body, ptr::null_mut()), 0);
             assert_eq!(libc::pthread_join(thread, ptr::null_mut()), 0);
@@ -145,7 +146,7 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         // SAFETY: mapped by `new`, and no longer used.
-        assert_eq!(unsafe { libc::munmap(self.address, Self::BYTES) }, 0);
+        assert_eq!(unsafe { libc::munmap(self.address, self.bytes) }, 0);
     }
 }
 
@@ -164,11 +165,11 @@ fn threads_on_stacks_that_were_others(way: Way) {
     heaptally::start(way.config()).unwrap();
     on_two_threads(|| {
         for _ in 0..25 {
-            let stack = Mapped::new();
+            let stack = Mapped::new(64 << 10);
             stack.run(body);
             stack.run(body_with_more_on_its_stack);
-            // Mapped before the other is unmapped: elsewhere.
-            let elsewhere = Mapped::new();
+            // Elsewhere, because the other is still mapped; smaller, so that what lay at the other's end is nowhere.
+            let elsewhere = Mapped::new(16 << 10);
             drop(stack);
             elsewhere.run(body);
         }
