@@ -8,8 +8,8 @@
 use std::fmt::{self, Debug};
 use std::hint::black_box;
 use std::num::NonZeroU32;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use std::{env, thread};
 
 use heaptally::{Config, Counts, OnMismatch, SiteKind, Snapshot, TraceReuse};
@@ -73,19 +73,20 @@ pub(crate) fn main(tests: &[Test]) {
     }
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     for (test, _) in tests.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|&f| name.contains(f))) {
-        for way in Way::ALL {
-            run_child(test, way);
+        let children = Way::ALL.map(|way| (way, start_child(test, way)));
+        for (way, child) in children {
+            let output = child.wait_with_output().expect("its output");
+            let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success(), "{test}, {way}: {}\n{printed}{errors}", output.status);
+            println!("{test}, {way}: ok\n{printed}{errors}");
         }
     }
 }
 
-fn run_child(test: &str, way: Way) {
-    let begun = Instant::now();
+fn start_child(test: &str, way: Way) -> Child {
     let mut child = Command::new(env::current_exe().expect("a path"));
-    let output = child.args([CHILD, test, &way.to_string()]).output().expect("a child");
-    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{test}, {way}: {}\n{printed}{errors}", output.status);
-    println!("{test}, {way}: ok in {:?}\n{printed}{errors}", begun.elapsed());
+    child.args([CHILD, test, &way.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    child.spawn().expect("a child")
 }
 
 /// Runs `body` on the calling thread and then on one of its own, after some blocks that all have the same stack.

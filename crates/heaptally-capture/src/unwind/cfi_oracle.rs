@@ -318,7 +318,7 @@ fn rules(section: &[u8], fde: usize, context: &mut UnwindContext<Offset>) -> Vec
     rules
 }
 
-const MUTATIONS: usize = 40_000;
+const MUTATIONS: usize = 30_000;
 
 #[test]
 fn damaged_tables_never_panic_and_are_complex_or_read_as_gimli_reads_them() {
