@@ -363,11 +363,10 @@ fn freed_shared(line: &Line, size: usize) {
 
 /// Marks the window between totals and line for a child that is forked inside it.
 fn count_shared(count: impl FnOnce()) {
-    PROCESS.shared_in_flight.fetch_add(1, Ordering::Relaxed);
-    count();
-    // Release: pairs with the Acquire in `census::in_flight`; who sees that nothing is in progress sees the counts of
-    // what was.
-    PROCESS.shared_in_flight.fetch_sub(1, Ordering::Release);
+    if !PROCESS.shared_in_flight.during(count) {
+        // A handler has forked. The child may have taken the operation for one that was lost.
+        PROCESS.correction_due.store(true, Ordering::Relaxed);
+    }
 }
 
 #[cold]

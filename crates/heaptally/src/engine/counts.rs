@@ -40,6 +40,19 @@ impl Reading {
         });
         self.totals = totals();
         self.totals_before = (!in_flight).then_some(before);
+        if census::is_correction_due() && self.totals_before == Some(self.totals) {
+            self.correct();
+        }
+    }
+
+    /// Makes rows and totals equal, of a quiet point in a forked child.
+    #[cold]
+    fn correct(&mut self) {
+        let of_totals = |(index, _): &(usize, &Counts)| *index != StackId::UNKNOWN_FREES.index();
+        let rows = self.rows.iter().enumerate().filter(of_totals).fold(Counts::ZERO, |sum, (_, &row)| sum + row);
+        census::correct(words(rows), words(self.totals.counts()));
+        self.totals = totals();
+        self.totals_before = Some(self.totals);
     }
 
     fn row(&mut self, id: StackId) -> &mut Counts {
@@ -48,6 +61,11 @@ impl Reading {
         }
         &mut self.rows[id.index()]
     }
+}
+
+fn words(counts: Counts) -> [u64; 4] {
+    let Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes } = counts;
+    [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
 }
 
 /// Frees of blocks that no tag vouched for: always counted on the shared line.

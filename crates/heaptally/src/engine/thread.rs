@@ -92,6 +92,7 @@ fn register(seen: *const Head) -> Thread {
         Some(state) => {
             exit_key::arm(state);
             STATE.set(ptr::from_ref(state).cast());
+            PROCESS.registry.own(state);
             Thread::Own(state)
         }
         None => {
