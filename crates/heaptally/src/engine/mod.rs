@@ -130,12 +130,8 @@ pub(crate) fn set_paused(paused: bool) {
 
 pub(crate) fn set_modules(modules: Vec<String>) -> Result<(), ModuleError> {
     let filter = ModuleFilter::new(&modules)?;
-    internal(|| {
-        if let Some(aggregator) = Aggregator::current() {
-            aggregator.set_modules(modules, filter);
-        }
-    });
-    Ok(())
+    let changed = internal(|| Aggregator::current().and_then(|aggregator| aggregator.set_modules(modules, filter)));
+    changed.ok_or(ModuleError::NoAggregator)
 }
 
 pub(crate) fn symbol_table() -> SymbolTable {
