@@ -97,3 +97,35 @@ fn a_snapshot_that_finds_no_memory_has_totals_and_says_so() {
     });
     assert_eq!(outcome, Ok(0));
 }
+
+#[test]
+fn a_table_that_cannot_grow_takes_nothing_from_the_others() {
+    /// More than the first two levels of the table of stacks, 4,096 and 16,384 slots, can hold.
+    const STACKS: usize = 25_000;
+    /// The third level, of 65,536 slots.
+    const LEVEL_BYTES: usize = 65_536 * 8;
+    /// Their states take more than one chunk of the arena, of 1 MiB.
+    const THREADS: usize = 24;
+    let outcome = child::run(|| {
+        heaptally::start(config()).map_err(|error| error.to_string())?;
+        REFUSED_MAPPING_BYTES.store(LEVEL_BYTES, Ordering::SeqCst);
+        let mut ids = [0; 2];
+        for ids in &mut ids {
+            on_stacks(STACKS);
+            *ids = quiet_snapshot()?.overhead().stacks;
+        }
+        // A stack without a slot takes no id, again and again.
+        if ids[0] >= STACKS as u64 || ids[1] != ids[0] {
+            return Err(format!("{ids:?} stacks"));
+        }
+        let together = Barrier::new(THREADS);
+        thread::scope(|scope| {
+            (0..THREADS).for_each(|_| _ = scope.spawn(|| _ = together.wait()));
+        });
+        let last = quiet_snapshot()?;
+        let losses = last.losses();
+        let refused_others = (losses.threads_without_state, losses.ring_full);
+        if losses.overflow_stacks == 0 || refused_others != (0, 0) { Err(format!("{losses:?}")) } else { Ok(0) }
+    });
+    assert_eq!(outcome, Ok(0));
+}
