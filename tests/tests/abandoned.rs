@@ -18,7 +18,8 @@ use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -85,6 +86,48 @@ fn interrupted() {
     unreachable!("the handler leads away from here");
 }
 
+/// Where [`leave_and_return`] goes on.
+static RETURN: Mutex<Option<[i64; 23]>> = Mutex::new(None);
+
+extern "C" fn on_mark(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: as in `on_signal`.
+    let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    *RETURN.lock().unwrap() = Some(registers);
+}
+
+extern "C" fn on_leave(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: as in `on_signal`.
+    let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    *registers = RETURN.lock().unwrap().take().expect("a mark");
+}
+
+/// Jumps out of the allocator to where it has been before.
+#[inline(never)]
+fn leave_and_return() {
+    static HAS_LEFT: AtomicBool = AtomicBool::new(false);
+    // SAFETY: raises a signal. Comes by here twice, with the same registers; the frame is the same, and nothing in it
+    // has changed.
+    unsafe { std::arch::asm!("int3") };
+    if !HAS_LEFT.swap(true, Ordering::SeqCst) {
+        signals::raise_in_hook(libc::SIGUSR2);
+        std::mem::forget(black_box(Box::new(black_box([1_u8; 30]))));
+        unreachable!("the handler leads away from here");
+    }
+}
+
+fn a_measure_goes_on_across_a_jump() {
+    signals::handle(libc::SIGTRAP, on_mark);
+    signals::handle(libc::SIGUSR2, on_leave);
+    let block = |bytes| drop(black_box(Vec::<u8>::with_capacity(black_box(bytes))));
+    let ((), counted) = heaptally::measure(|| {
+        block(100);
+        leave_and_return();
+        block(28);
+    });
+    // The block whose stack was being taken is not counted yet.
+    assert_eq!(counted, Counts { allocated_blocks: 2, allocated_bytes: 128, freed_blocks: 2, freed_bytes: 128 });
+}
+
 /// Every capture is compared with the platform's unwinder, whose place `signals` has taken.
 fn config() -> Config {
     Config::new().modules(["abandoned"]).verify_captures(NonZeroU32::MIN, OnMismatch::Abort)
@@ -120,4 +163,8 @@ fn a_thread_that_jumped_out_of_the_allocator_has_stacks_again() {
     };
     assert_eq!(sum_of("abandoned::interrupted"), first);
     assert_eq!(snapshot.losses().no_stack_nested, 0);
+    assert_eq!(snapshot.losses().abandoned, u64::from(THREADS));
+
+    a_measure_goes_on_across_a_jump();
+    assert_eq!(quiet_snapshot().unwrap().losses().abandoned, u64::from(THREADS) + 1);
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use std::{mem, thread};
 
 use conserved::quiet_snapshot;
-use heaptally::{Config, Counts, SiteKind, StartError, TallyAlloc};
+use heaptally::{Config, Counts, ModuleError, SiteKind, StartError, TallyAlloc};
 
 #[global_allocator]
 static ALLOC: TallyAlloc = TallyAlloc::system();
@@ -110,12 +110,16 @@ fn every_says_why_it_has_no_beats() {
 fn a_child_without_an_aggregator_has_exact_totals() {
     let outcome = child::run(|| {
         let refused = while_refusing(heaptally::snapshot);
+        let tally = heaptally::tally().unwrap();
+        let modules = while_refusing(|| tally.set_modules(["std"]));
+        let not_set = matches!(modules, Err(ModuleError::NoAggregator));
         let one_row = refused.sites().len() == 1 && refused.sites()[0].kind() == SiteKind::NoStack;
         let exact = refused.check().is_ok() && refused.totals().counts() == refused.sites()[0].counts();
         let told = refused.notes().iter().any(|note| note.contains("aggregator"));
-        // With a thread it has rows again.
+        // With a thread it has rows again, and modules.
         let served = quiet_snapshot()?.sites().len() > 1;
-        if one_row && exact && told && served { Ok(0) } else { Err(refused.to_string()) }
+        let set = tally.set_modules(["thread_refused"]).is_ok();
+        if not_set && one_row && exact && told && served && set { Ok(0) } else { Err(refused.to_string()) }
     });
     assert_eq!(outcome, Ok(0));
 }

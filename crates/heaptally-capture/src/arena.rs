@@ -46,8 +46,9 @@ pub struct Arena {
     mapped_bytes: AtomicUsize,
     handed_out_bytes: AtomicUsize,
     failed_mappings: AtomicU64,
-    /// Mappings wanted since the system began to refuse them; 0 while it gives.
-    wanted_in_vain: AtomicU64,
+    /// Mappings wanted since the system began to refuse them, 0 while it gives, by the binary logarithm of their length:
+    /// what refuses a large one may have room for small ones.
+    wanted_in_vain: [AtomicU64; usize::BITS as usize],
 }
 
 impl Arena {
@@ -58,7 +59,7 @@ impl Arena {
             mapped_bytes: AtomicUsize::new(0),
             handed_out_bytes: AtomicUsize::new(0),
             failed_mappings: AtomicU64::new(0),
-            wanted_in_vain: AtomicU64::new(0),
+            wanted_in_vain: [const { AtomicU64::new(0) }; usize::BITS as usize],
         }
     }
 
@@ -144,20 +145,21 @@ impl Arena {
     fn map(&self, len_bytes: usize) -> Option<NonNull<u8>> {
         // While the system refuses, it is asked at every power of two, and every 4096th time: the hook comes by here
         // with every operation then, and a system call is not for every operation.
-        let wanted = self.wanted_in_vain.load(Ordering::Relaxed);
+        let in_vain = &self.wanted_in_vain[len_bytes.ilog2() as usize];
+        let wanted = in_vain.load(Ordering::Relaxed);
         if wanted != 0 && !wanted.is_power_of_two() && !wanted.is_multiple_of(4096) {
-            self.wanted_in_vain.fetch_add(1, Ordering::Relaxed);
+            in_vain.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let address = sys::map(len_bytes);
         match address {
             Some(_) => {
                 self.mapped_bytes.fetch_add(len_bytes, Ordering::Relaxed);
-                self.wanted_in_vain.store(0, Ordering::Relaxed);
+                in_vain.store(0, Ordering::Relaxed);
             }
             None => {
                 self.failed_mappings.fetch_add(1, Ordering::Relaxed);
-                self.wanted_in_vain.fetch_add(1, Ordering::Relaxed);
+                in_vain.fetch_add(1, Ordering::Relaxed);
             }
         }
         address

@@ -65,36 +65,55 @@ pub fn captures() -> impl Iterator<Item = &'static CaptureCounts> {
 /// Whether some thread was between its totals and its row at this instant. Then equal totals do not mean a quiet
 /// point.
 pub fn in_flight() -> bool {
-    PROCESS.shared_in_flight.load(Ordering::Acquire) != 0 || PROCESS.registry.iter().any(|state| state.is_busy())
+    PROCESS.shared_in_flight.any() || PROCESS.registry.iter().any(|state| state.is_busy())
 }
 
-/// Puts things right in a forked child, where `survivor` is the only thread. Called from the child handler of
-/// `pthread_atfork`: no allocation, no lock.
+/// Puts things right in a forked child, where `survivor` is the only thread, or its state, if it has one. Called from
+/// the child handler of `pthread_atfork`: no allocation, no lock.
 ///
 /// States of the threads that are gone can be used again, unless an operation was in progress: those are retired. An
 /// operation that had reached the totals and not yet its row never ends in the child; it is taken out of the totals,
-/// as if it had not begun.
+/// as if it had not begun. When a signal handler has forked, which may have interrupted an operation of the survivor's
+/// own, that one goes on, and how far it is nobody knows: then the totals are corrected at the first quiet point
+/// ([`correct`]).
 pub fn repair_after_fork(survivor: Option<&ThreadState>) {
-    let mut in_flight = PROCESS.shared_in_flight.swap(0, Ordering::Relaxed) != 0;
+    let mut in_flight = PROCESS.shared_in_flight.forget();
+    // Without a state it counts on the shared lines.
+    let survivor_is_counting = survivor.map_or(in_flight, ThreadState::is_busy);
     for state in PROCESS.registry.iter() {
-        let is_survivor = survivor.is_some_and(|own| core::ptr::eq(own, state));
-        if is_survivor || state.ownership.load(Ordering::Relaxed) != ownership::OWNED {
+        if survivor.is_some_and(|own| core::ptr::eq(own, state)) {
             continue;
         }
-        if !state.is_busy() {
-            PROCESS.registry.release(state, &PROCESS.arena);
-        } else {
+        if state.is_busy() {
             PROCESS.registry.retire(state);
             in_flight = true;
+        } else if state.ownership.load(Ordering::Relaxed) == ownership::OWNED {
+            PROCESS.registry.release(state, &PROCESS.arena);
         }
     }
-    if in_flight {
+    PROCESS.correction_due.fetch_or(in_flight && survivor_is_counting, Ordering::Relaxed);
+    if in_flight && !survivor_is_counting {
         let mut rows = [0_u64; 4];
         freed_rows(|id, words| add_row(&mut rows[2..], id, words));
         allocated_rows(|id, words| add_row(&mut rows[..2], id, words));
-        let totals = totals();
-        PROCESS.shared_totals.add_words(core::array::from_fn(|word| rows[word].wrapping_sub(totals[word])));
+        add_to_totals(rows, totals());
     }
+}
+
+/// Whether [`correct`] is to be called at the next quiet point.
+pub fn is_correction_due() -> bool {
+    PROCESS.correction_due.load(Ordering::Relaxed)
+}
+
+/// Makes the totals equal to the sum of the rows, both `[allocated blocks, allocated bytes, freed blocks, freed bytes]`
+/// and read at a quiet point.
+pub fn correct(rows: [u64; 4], totals: [u64; 4]) {
+    PROCESS.correction_due.store(false, Ordering::Relaxed);
+    add_to_totals(rows, totals);
+}
+
+fn add_to_totals(rows: [u64; 4], totals: [u64; 4]) {
+    PROCESS.shared_totals.add_words(core::array::from_fn(|word| rows[word].wrapping_sub(totals[word])));
 }
 
 fn add_row(sum: &mut [u64], id: StackId, words: [u64; 2]) {

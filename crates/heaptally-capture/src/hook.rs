@@ -312,7 +312,7 @@ fn record(state: &ThreadState, capturer: &mut Capturer, hash: StackHash) -> Opti
         return None;
     };
     let prepare = |id| PROCESS.shared.prepare(id, &PROCESS.arena);
-    let Some(id) = PROCESS.stacks.issue(prepare) else {
+    let Some(id) = PROCESS.stacks.issue(hash, &PROCESS.arena, prepare) else {
         Losses::count(&PROCESS.losses.stacks_full);
         return None;
     };
@@ -358,11 +358,10 @@ fn freed_shared(line: &Line, size: usize) {
 
 /// Marks the window between totals and line for a child that is forked inside it.
 fn count_shared(count: impl FnOnce()) {
-    PROCESS.shared_in_flight.fetch_add(1, Ordering::Relaxed);
-    count();
-    // Release: pairs with the Acquire in `census::in_flight`; who sees that nothing is in progress sees the counts of
-    // what was.
-    PROCESS.shared_in_flight.fetch_sub(1, Ordering::Release);
+    if !PROCESS.shared_in_flight.during(count) {
+        // A handler has forked. The child may have taken the operation for one that was lost.
+        PROCESS.correction_due.store(true, Ordering::Relaxed);
+    }
 }
 
 #[cold]

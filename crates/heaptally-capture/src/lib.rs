@@ -21,6 +21,7 @@ mod doorbell;
 mod free_list;
 mod head;
 pub mod hook;
+mod in_flight;
 mod lazy_table;
 mod losses;
 mod mismatch;

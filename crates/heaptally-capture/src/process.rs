@@ -8,6 +8,7 @@ use crate::arena::Arena;
 use crate::capture::Verification;
 use crate::counter::Line;
 use crate::doorbell::Doorbell;
+use crate::in_flight::InFlight;
 use crate::losses::Losses;
 use crate::mode::ModeCell;
 use crate::private_lines::PageBudget;
@@ -16,7 +17,7 @@ use crate::ring::{MAX_DEPTH, SegmentPool};
 use crate::shared_lines::SharedLines;
 use crate::stack_hash::HashKey;
 use crate::stack_table::StackTable;
-use crate::sync::{AtomicU32, AtomicUsize};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize};
 use crate::unwind::Unwinder;
 
 /// See the module's head.
@@ -44,8 +45,10 @@ pub struct Process {
     pub shared: SharedLines,
     /// What was counted on `shared`, in all: the totals line of threads without a state.
     pub shared_totals: CachePadded<Line>,
-    /// Operations between `shared_totals` and `shared` at this instant; read by a forked child.
-    pub(crate) shared_in_flight: AtomicU32,
+    /// Operations between `shared_totals` and `shared`.
+    pub(crate) shared_in_flight: InFlight,
+    /// Whether totals and rows are to be made equal at the next quiet point: see `census::repair_after_fork`.
+    pub(crate) correction_due: AtomicBool,
     /// Memory for threads' own counters.
     pub pages: CachePadded<PageBudget>,
     /// Segments of the rings.
@@ -69,7 +72,8 @@ pub static PROCESS: Process = Process {
     stacks: CachePadded::new(StackTable::new()),
     shared: SharedLines::new(),
     shared_totals: CachePadded::new(Line::new()),
-    shared_in_flight: AtomicU32::new(0),
+    shared_in_flight: InFlight::new(),
+    correction_due: AtomicBool::new(false),
     pages: CachePadded::new(PageBudget::new()),
     segments: CachePadded::new(SegmentPool::new()),
     doorbell: Doorbell::new(),

@@ -53,7 +53,8 @@ impl Registry {
         self.threads_without_state.load(Ordering::Relaxed)
     }
 
-    /// A state for the calling thread; `None` when there are too many, or no memory.
+    /// A state for the calling thread; `None` when there are too many, or no memory. It is the thread's once that knows
+    /// it, and calls [`Registry::own`].
     ///
     /// If `mode` is not Off any more, its gate is open. Either `start` finds the state, which was published before
     /// the mode is read here, or the mode, which was stored before `start` walks the states, is found here: both
@@ -63,7 +64,6 @@ impl Registry {
         match state {
             Some(state) => {
                 state.reset_for_new_owner();
-                state.ownership.store(ownership::OWNED, Ordering::Relaxed);
                 state.head.close_gate();
                 fence(Ordering::SeqCst);
                 if mode.get() != Mode::Off {
@@ -75,6 +75,12 @@ impl Registry {
             }
         }
         state
+    }
+
+    /// Notes that the calling thread knows the state as its own. Not before: a child that a signal handler forks in
+    /// between would take the state for one whose owner is gone, and offer it.
+    pub fn own(&self, state: &ThreadState) {
+        state.ownership.store(ownership::OWNED, Ordering::Relaxed);
     }
 
     /// Sends all threads on the long path, where they read the mode. Called by `start` and `pause`, after the mode was
@@ -137,5 +143,23 @@ impl Registry {
         // Release: pairs with the Acquire in `iter`.
         slot.store(core::ptr::from_ref(state).cast_mut(), Ordering::Release);
         Some(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::ptr;
+
+    #[test]
+    fn a_state_whose_owner_does_not_know_it_yet_is_not_offered() {
+        let (registry, arena, mode) = (Registry::new(), Arena::new(), ModeCell::new());
+        let first = registry.acquire(&arena, &mode).unwrap();
+        registry.release(first, &arena);
+        let second = registry.acquire(&arena, &mode).unwrap();
+        assert!(!ptr::eq(first, second));
+        registry.own(second);
+        registry.release(second, &arena);
+        assert!(ptr::eq(registry.acquire(&arena, &mode).unwrap(), second));
     }
 }

@@ -95,10 +95,12 @@ impl StackTable {
         None
     }
 
-    /// A fresh id, not yet findable; `None` when the limit is reached or memory is refused.
+    /// A fresh id for `hash`, not yet findable; `None` when the limit is reached, or memory is refused, also for the slot
+    /// that the id is to have: what cannot be found would be issued anew with every capture.
     ///
     /// `prepare` runs with the id before it is counted as issued; what it returns false for is not issued.
-    pub fn issue(&self, prepare: impl Fn(StackId) -> bool) -> Option<StackId> {
+    pub fn issue(&self, hash: StackHash, arena: &Arena, prepare: impl Fn(StackId) -> bool) -> Option<StackId> {
+        self.make_room(hash, arena)?;
         loop {
             let index = self.issued.load(Ordering::Relaxed);
             // Check, then compare-and-swap: attempts that are refused cannot wrap the counter.
@@ -116,8 +118,19 @@ impl StackTable {
         }
     }
 
+    /// Makes sure that a level has room for `hash`, unless another thread takes it first.
+    fn make_room(&self, hash: StackHash, arena: &Arena) -> Option<()> {
+        for level in self.newest_level().unwrap_or(0)..LEVELS {
+            self.level_or_map(level, arena)?;
+            if self.has_room(level, hash) {
+                return Some(());
+            }
+        }
+        None
+    }
+
     /// Makes `id` findable under `hash`. Returns the id to use: the winner's, if another thread was first. `id` is as
-    /// good when no level has room: the stack will be recorded anew the next time.
+    /// good when its room was taken and no level has more: the stack will be recorded anew the next time.
     pub fn insert(&self, hash: StackHash, id: StackId, arena: &Arena) -> StackId {
         let mut level = self.newest_level().unwrap_or(0);
         while level < LEVELS {
@@ -151,6 +164,12 @@ impl StackTable {
             }
         }
         Err(Full)
+    }
+
+    fn has_room(&self, level: usize, hash: StackHash) -> bool {
+        self.level(level).is_some_and(|base| {
+            (0..MAX_PROBES).any(|step| slot(base, level, hash, step).a.load(Ordering::Relaxed) == 0)
+        })
     }
 
     fn probe(&self, level: usize, hash: StackHash) -> Option<StackId> {

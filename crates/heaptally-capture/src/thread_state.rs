@@ -26,7 +26,7 @@ use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
 
 /// Who owns a state; see the module's head.
 pub(crate) mod ownership {
-    /// Free to take, or not yet taken.
+    /// Free to take, or about to be taken.
     pub(crate) const OFFERED: u8 = 0;
     /// A thread's.
     pub(crate) const OWNED: u8 = 1;

@@ -121,13 +121,12 @@ pub(crate) fn check(snapshot: &Snapshot) -> Result<(), Violation> {
             }
         }
     }
-    let quiet = snapshot.totals_before() == Some(snapshot.totals());
     for (sites, counter) in sums.into_iter().zip(Counter::ALL) {
         let totals = counter.of(snapshot.totals().counts());
         if sites > totals.into() {
             return Err(Violation::SitesAboveTotals { counter, sites, totals });
         }
-        if quiet && sites < totals.into() {
+        if snapshot.is_quiet() && sites < totals.into() {
             // A jump out of the allocator may leave one operation in the totals and not in its row, or its blocks and
             // not its bytes.
             let abandoned = snapshot.losses().abandoned;

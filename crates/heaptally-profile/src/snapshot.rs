@@ -114,8 +114,10 @@ impl Snapshot {
         own.fold(self.totals().counts(), |program, site| program - site.counts())
     }
 
-    pub(crate) fn totals_before(&self) -> Option<Totals> {
-        self.parts.totals_before
+    /// Whether nothing was allocated or freed, and nobody was about to count, while the counters were read. Then the
+    /// sites add up to the totals; otherwise to a little less.
+    pub fn is_quiet(&self) -> bool {
+        self.parts.totals_before == Some(self.parts.totals)
     }
 
     /// One entry per call stack and per pseudo-row, most live bytes first.

@@ -1,10 +1,10 @@
-//! What a module may be called, and why a name was refused. Used on the thread that configures; knows nothing of
+//! What a module may be called, and why modules were refused. Used on the thread that configures; knows nothing of
 //! stacks.
 
 use std::error::Error;
 use std::fmt;
 
-/// Why a module name was refused.
+/// Why modules were refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModuleError {
@@ -16,6 +16,9 @@ pub enum ModuleError {
         /// The name as it was given.
         name: String,
     },
+    /// There is no aggregator to tell of the modules: its thread could not be created, in a forked child, or has
+    /// failed.
+    NoAggregator,
 }
 
 impl fmt::Display for ModuleError {
@@ -28,6 +31,10 @@ impl fmt::Display for ModuleError {
                 f,
                 "`{name}` is not the path of a module; write the crate's name and modules separated by `::`, \
                  such as `app` or `app::db`"
+            ),
+            Self::NoAggregator => f.write_str(
+                "the modules are what they were: the aggregator's thread could not be created or has failed; look at \
+                 the limit of threads",
             ),
         }
     }

@@ -115,7 +115,7 @@ impl Tally {
     ///
     /// # Errors
     ///
-    /// When a name cannot be a module path; then nothing changes.
+    /// When a name cannot be a module path, or there is no aggregator to tell; then nothing changes.
     pub fn set_modules<I: IntoIterator<Item: Into<String>>>(&self, names: I) -> Result<(), ModuleError> {
         let modules: Vec<String> = names.into_iter().map(Into::into).collect();
         engine::set_modules(modules)

@@ -10,19 +10,33 @@ use std::time::{Duration, Instant};
 const CHILD_SECONDS: u32 = 200;
 const WAIT: Duration = Duration::from_secs(210);
 
+/// Which of the two a process is after [`fork`].
+pub(crate) enum Fork {
+    Child,
+    Parent(libc::pid_t),
+}
+
 /// Forks and runs `body` in the child; 255 stands for an error, whose text goes to the standard error stream. Returns
 /// what `body` returned in the child, or how the child ended otherwise.
 pub(crate) fn run(body: impl FnOnce() -> Result<u8, String>) -> Result<u8, String> {
-    // SAFETY: the child runs `body` and `_exit`; what it may use is what the tests are about.
+    match fork()? {
+        Fork::Child => exit(body),
+        Fork::Parent(child) => wait(child),
+    }
+}
+
+/// The child is to [`exit`], the parent to [`wait`].
+pub(crate) fn fork() -> Result<Fork, String> {
+    // SAFETY: the child runs the test's code and `_exit`; what it may use is what the tests are about.
     match unsafe { libc::fork() } {
-        0 => exit(body),
+        0 => Ok(Fork::Child),
         -1 => Err(std::io::Error::last_os_error().to_string()),
-        child => wait(child),
+        child => Ok(Fork::Parent(child)),
     }
 }
 
 /// Ends without the rest of the parent's test harness.
-fn exit(body: impl FnOnce() -> Result<u8, String>) -> ! {
+pub(crate) fn exit(body: impl FnOnce() -> Result<u8, String>) -> ! {
     // SAFETY: no conditions.
     unsafe { libc::alarm(CHILD_SECONDS) };
     let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| Err("panicked".to_owned()));
@@ -36,7 +50,8 @@ fn exit(body: impl FnOnce() -> Result<u8, String>) -> ! {
     unsafe { libc::_exit(status.into()) }
 }
 
-fn wait(child: libc::pid_t) -> Result<u8, String> {
+/// Waits for a child's end, and says how it came: see [`run`].
+pub(crate) fn wait(child: libc::pid_t) -> Result<u8, String> {
     let began = Instant::now();
     loop {
         let mut status = 0;

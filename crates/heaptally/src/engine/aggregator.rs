@@ -86,9 +86,11 @@ impl Aggregator {
         self.table.clone()
     }
 
-    pub(crate) fn set_modules(&self, modules: Vec<String>, filter: ModuleFilter) {
+    /// `None`, and nothing changed, when the aggregator failed.
+    pub(crate) fn set_modules(&self, modules: Vec<String>, filter: ModuleFilter) -> Option<()> {
+        self.ask(|reply| Request::SetFilter(filter, reply))?;
         lock(&self.config).modules = modules;
-        self.ask(|reply| Request::SetFilter(filter, reply));
+        Some(())
     }
 
     fn ask<T>(&self, request: impl FnOnce(Promise<T>) -> Request) -> Option<T> {

@@ -20,11 +20,15 @@ use super::own_cost;
 use super::owners::Owners;
 use super::stack_store::{Appender, STORE, TRUNCATED_IP};
 use super::symbolizer::Symbolizer;
+use super::totals_only;
 use crate::SymbolTable;
 
 /// How long the symbolizer's caches are kept after its last work. Filling them anew costs a tenth of a second in a
 /// large program.
 const CACHE_LIFE: Duration = Duration::from_secs(2);
+
+/// What a snapshot says for which there is no memory.
+const NO_MEMORY: &str = "no sites: the allocator has no memory for a row of each stack";
 
 /// See the module's head.
 pub(crate) struct Collector {
@@ -90,7 +94,9 @@ impl Collector {
         let begun = Instant::now();
         // Before the counters: what symbolizing new stacks takes is in the snapshot that it is done for.
         self.mirror_stacks();
-        self.reading.read();
+        if self.reading.read().is_err() {
+            return totals_only(SiteKind::NoStack, vec![NO_MEMORY.to_owned()]);
+        }
         // After the counters: every id they name has its record in a ring or in the store. Few are new since above.
         self.mirror_stacks();
         self.sequence += 1;

@@ -14,17 +14,24 @@ const SLACK: usize = 4096;
 pub(crate) struct Reading {
     /// Counts of each stack id, pseudo-rows first.
     pub(crate) rows: Vec<Counts>,
+    /// The last row for which there was no memory.
+    refused: Option<Counts>,
     /// Read after the rows.
     pub(crate) totals: Totals,
     /// Read before the rows; `None` when a thread was in the middle of counting.
     pub(crate) totals_before: Option<Totals>,
 }
 
+/// The counters could not be read: the inner allocator has no memory for a row of each stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoMemory;
+
 impl Reading {
     /// Reads everything anew.
-    pub(crate) fn read(&mut self) {
+    pub(crate) fn read(&mut self) -> Result<(), NoMemory> {
+        self.refused = None;
         self.rows.clear();
-        self.rows.resize(PROCESS.stacks.issued() as usize + SLACK, Counts::ZERO);
+        self.grow(PROCESS.stacks.issued() as usize + SLACK)?;
         let before = totals();
         let in_flight = census::in_flight();
         // Freed before allocated, rows before totals: see `census`.
@@ -40,14 +47,40 @@ impl Reading {
         });
         self.totals = totals();
         self.totals_before = (!in_flight).then_some(before);
+        if census::is_correction_due() && self.refused.is_none() && self.totals_before == Some(self.totals) {
+            self.correct();
+        }
+        if self.refused.is_none() { Ok(()) } else { Err(NoMemory) }
+    }
+
+    /// Makes rows and totals equal, of a quiet point in a forked child.
+    #[cold]
+    fn correct(&mut self) {
+        let of_totals = |(index, _): &(usize, &Counts)| *index != StackId::UNKNOWN_FREES.index();
+        let rows = self.rows.iter().enumerate().filter(of_totals).fold(Counts::ZERO, |sum, (_, &row)| sum + row);
+        census::correct(words(rows), words(self.totals.counts()));
+        self.totals = totals();
+        self.totals_before = Some(self.totals);
     }
 
     fn row(&mut self, id: StackId) -> &mut Counts {
-        if id.index() >= self.rows.len() {
-            self.rows.resize(id.index() + SLACK, Counts::ZERO);
+        if id.index() >= self.rows.len() && self.grow(id.index() + SLACK).is_err() {
+            return self.refused.insert(Counts::ZERO);
         }
         &mut self.rows[id.index()]
     }
+
+    /// An allocation that failed in `resize` would end the process.
+    fn grow(&mut self, len: usize) -> Result<(), NoMemory> {
+        self.rows.try_reserve(len - self.rows.len()).map_err(|_| NoMemory)?;
+        self.rows.resize(len, Counts::ZERO);
+        Ok(())
+    }
+}
+
+fn words(counts: Counts) -> [u64; 4] {
+    let Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes } = counts;
+    [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
 }
 
 /// Frees of blocks that no tag vouched for: always counted on the shared line.

@@ -24,7 +24,7 @@ mod thread;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaptally_capture::hook::Thread;
-use heaptally_capture::{Line, MIN_RING_BYTES, Mode, PROCESS, Reuse, StackId};
+use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, StackId};
 use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
@@ -99,16 +99,9 @@ pub(crate) fn totals() -> Totals {
     counts::totals()
 }
 
-/// What the calling thread has counted so far; zero for one without counters of its own.
+/// What the calling thread has counted; only differences mean something.
 pub(crate) fn thread_counts() -> Counts {
-    match thread::current(forward::entry()) {
-        Thread::Own(state) => {
-            let [allocated_blocks, allocated_bytes] = state.totals(Line::allocated);
-            let [freed_blocks, freed_bytes] = state.totals(Line::freed);
-            Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
-        }
-        Thread::Stateless | Thread::Ended => Counts::ZERO,
-    }
+    thread::counts(thread::current(forward::entry()))
 }
 
 pub(crate) fn snapshot() -> Snapshot {
@@ -137,12 +130,8 @@ pub(crate) fn set_paused(paused: bool) {
 
 pub(crate) fn set_modules(modules: Vec<String>) -> Result<(), ModuleError> {
     let filter = ModuleFilter::new(&modules)?;
-    internal(|| {
-        if let Some(aggregator) = Aggregator::current() {
-            aggregator.set_modules(modules, filter);
-        }
-    });
-    Ok(())
+    let changed = internal(|| Aggregator::current().and_then(|aggregator| aggregator.set_modules(modules, filter)));
+    changed.ok_or(ModuleError::NoAggregator)
 }
 
 pub(crate) fn symbol_table() -> SymbolTable {

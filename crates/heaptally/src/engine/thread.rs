@@ -16,7 +16,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaptally_capture::hook::{self, Thread};
-use heaptally_capture::{Entry, Head, Losses, PROCESS, ThreadState};
+use heaptally_capture::{Entry, Head, Line, Losses, PROCESS, ThreadState};
+use heaptally_profile::Counts;
 
 /// What the pointer points to in a thread without a state, told apart by address.
 static PLACEHOLDERS: [Head; 4] = [const { Head::placeholder() }; 4];
@@ -28,6 +29,8 @@ const ENDED: *const Head = &raw const PLACEHOLDERS[3];
 thread_local! {
     /// Const and without destructor: reading it runs no code, at any time in the life of the thread. Never null.
     static STATE: Cell<*const Head> = const { Cell::new(FRESH) };
+    /// What the thread counted with states that it has left by a jump, less what its present one had counted before.
+    static EARLIER: Cell<Counts> = const { Cell::new(Counts::ZERO) };
     /// Rounds of pthread destructors that this thread has been through.
     static ROUNDS: Cell<u32> = const { Cell::new(0) };
 }
@@ -64,13 +67,34 @@ pub(crate) fn current(entry: Entry) -> Thread {
         // SAFETY: the state and the entry are the calling thread's.
         Some(state) if unsafe { hook::is_abandoned(state, entry) } => {
             abandon(state);
-            register(head)
+            let thread = register(head);
+            EARLIER.set(EARLIER.get() + counted(state) - own_part(thread));
+            thread
         }
         Some(state) => Thread::Own(state),
         None if ptr::eq(head, FRESH) => register(head),
         None if ptr::eq(head, ENDED) => Thread::Ended,
         None => Thread::Stateless,
     }
+}
+
+/// What `thread`, the calling one, has counted with its states so far. Only the difference of two such counts means
+/// something: a state comes with what its owners before have counted.
+pub(crate) fn counts(thread: Thread) -> Counts {
+    EARLIER.get() + own_part(thread)
+}
+
+fn own_part(thread: Thread) -> Counts {
+    match thread {
+        Thread::Own(state) => counted(state),
+        Thread::Stateless | Thread::Ended => Counts::ZERO,
+    }
+}
+
+fn counted(state: &ThreadState) -> Counts {
+    let [allocated_blocks, allocated_bytes] = state.totals(Line::allocated);
+    let [freed_blocks, freed_bytes] = state.totals(Line::freed);
+    Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
 
 /// Takes a state out of use that the thread left by a jump in the middle of an operation: scratch memory and ring may
@@ -93,6 +117,7 @@ fn register(seen: *const Head) -> Thread {
         Some(state) => {
             exit_key::arm(state);
             STATE.set(ptr::from_ref(state).cast());
+            PROCESS.registry.own(state);
             Thread::Own(state)
         }
         None => {

@@ -1,0 +1,170 @@
+//! The operations of the allocator that are interrupted at every instruction, each on a new thread, which is all there is
+//! to prepare: what comes before the operation decides which way it takes through the hook.
+//!
+//! Performed on the thread that is stepped through. Blocks are leaked, but for those that are freed on purpose.
+
+use std::alloc::{Layout, alloc, dealloc, realloc};
+use std::ffi::c_void;
+use std::hint::black_box;
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use heaptally::Counts;
+
+/// What is interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// The thread's first allocation: it is registered.
+    First,
+    /// An allocation by functions whose rules nobody has needed yet, as long as there are such.
+    NewCode,
+    /// An allocation on a stack that nobody has met, as long as there are such.
+    NewStack,
+    /// An allocation on the stack of the last one.
+    SameStack,
+    Free,
+    Realloc,
+    /// No operation: the thread ends, and gives its state back.
+    EndThread,
+}
+
+pub(crate) const OPERATIONS: [Operation; 7] = [
+    Operation::First,
+    Operation::NewCode,
+    Operation::NewStack,
+    Operation::SameStack,
+    Operation::Free,
+    Operation::Realloc,
+    Operation::EndThread,
+];
+
+const PREPARED_BYTES: usize = 24;
+const BYTES: usize = 60;
+const GROWN_BYTES: usize = 333;
+
+impl Operation {
+    /// Performs it on the calling thread, which is new. Calls `begin` when nothing but the operation is left to do.
+    pub(crate) fn perform(self, begin: fn()) {
+        if self == Self::First {
+            begin();
+            black_box(allocate(BYTES));
+            return;
+        }
+        let block = allocate(PREPARED_BYTES);
+        match self {
+            Self::SameStack => {
+                for is_last in [false, true] {
+                    if is_last {
+                        begin();
+                    }
+                    black_box(allocate(BYTES));
+                }
+            }
+            _ => {
+                begin();
+                self.perform_with(block);
+            }
+        }
+    }
+
+    fn perform_with(self, block: *mut u8) {
+        /// The next stack, and the next place, that are new.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let next = || NEXT.fetch_add(1, Ordering::Relaxed);
+        match self {
+            Self::First | Self::SameStack | Self::EndThread => {}
+            Self::NewCode => {
+                black_box(PLACES[next() as usize % PLACES.len()]());
+            }
+            Self::NewStack => {
+                black_box(branch((1 << 9) | (next() % (1 << 9)), BYTES));
+            }
+            // SAFETY: the block has this layout, and is freed once.
+            Self::Free => unsafe { dealloc(black_box(block), layout(PREPARED_BYTES)) },
+            Self::Realloc => {
+                // SAFETY: as above; the new size is not zero.
+                black_box(unsafe { realloc(black_box(block), layout(PREPARED_BYTES), GROWN_BYTES) });
+            }
+        }
+    }
+
+    /// What `times` of it, with what went before each, allocate and free.
+    #[allow(dead_code, reason = "not every test looks at rows")]
+    pub(crate) fn counts(self, times: u64) -> Counts {
+        let (blocks, bytes, freed_blocks) = match self {
+            Self::First => (1, BYTES, 0),
+            Self::NewCode | Self::NewStack => (2, PREPARED_BYTES + BYTES, 0),
+            Self::SameStack => (3, PREPARED_BYTES + 2 * BYTES, 0),
+            Self::Free => (1, PREPARED_BYTES, 1),
+            Self::Realloc => (2, PREPARED_BYTES + GROWN_BYTES, 1),
+            Self::EndThread => (1, PREPARED_BYTES, 0),
+        };
+        Counts {
+            allocated_blocks: blocks * times,
+            allocated_bytes: bytes as u64 * times,
+            freed_blocks: freed_blocks * times,
+            freed_bytes: freed_blocks * PREPARED_BYTES as u64 * times,
+        }
+    }
+}
+
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, 8).expect("a small multiple")
+}
+
+#[inline(never)]
+fn allocate(bytes: usize) -> *mut u8 {
+    // SAFETY: the size is not zero.
+    black_box(unsafe { alloc(black_box(layout(bytes))) })
+}
+
+/// One frame deeper for each binary digit, by the one call or by the other: numbers are stacks.
+#[inline(never)]
+fn branch(path: u64, bytes: usize) -> *mut u8 {
+    match path {
+        0 | 1 => allocate(bytes),
+        odd if odd & 1 == 1 => black_box(branch(path / 2, bytes)),
+        _ => {
+            let block = branch(path / 2, bytes);
+            black_box(());
+            black_box(block)
+        }
+    }
+}
+
+/// A function of its own for each `N`.
+#[inline(never)]
+fn place<const N: usize>() -> *mut u8 {
+    black_box(N);
+    black_box(allocate(BYTES))
+}
+
+macro_rules! places {
+    ($($tens:literal)*) => {
+        &[$(place::<{ $tens * 8 }>, place::<{ $tens * 8 + 1 }>, place::<{ $tens * 8 + 2 }>, place::<{ $tens * 8 + 3 }>,
+            place::<{ $tens * 8 + 4 }>, place::<{ $tens * 8 + 5 }>, place::<{ $tens * 8 + 6 }>, place::<{ $tens * 8 + 7 }>),*]
+    };
+}
+static PLACES: &[fn() -> *mut u8] = places!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
+
+/// Calls `body` on a new thread of libc's, of which std knows nothing, with the number of the operation in
+/// [`OPERATIONS`], and waits for its end.
+pub(crate) fn on_new_thread(body: extern "C" fn(*mut c_void) -> *mut c_void, operation: Operation) {
+    join(spawn(body, operation));
+}
+
+/// As [`on_new_thread`], without waiting.
+pub(crate) fn spawn(body: extern "C" fn(*mut c_void) -> *mut c_void, operation: Operation) -> libc::pthread_t {
+    let number = OPERATIONS.iter().position(|&other| other == operation).expect("one of them");
+    let mut thread = 0;
+    // SAFETY: the body has the required type; the thread is joined.
+    let made = unsafe { libc::pthread_create(&raw mut thread, ptr::null(), body, ptr::without_provenance_mut(number)) };
+    assert_eq!(made, 0);
+    thread
+}
+
+/// Waits for the end of a thread that [`spawn`] has made.
+pub(crate) fn join(thread: libc::pthread_t) {
+    // SAFETY: a thread that was not joined yet.
+    assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
+}

@@ -1,0 +1,131 @@
+//! Memory that is refused to heaptally alone, by the inner allocator to its aggregator or by the system to its tables:
+//! the program goes on, blocks and bytes are counted, and what is missing is shown.
+//!
+//! The program's own `mmap` takes the place of libc's. Each case runs in a child of its own, since tracking starts once.
+#![cfg(not(heaptally_portable))]
+
+#[path = "common/child.rs"]
+mod child;
+#[path = "common/conserved.rs"]
+mod conserved;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::{c_int, c_void};
+use std::hint::black_box;
+use std::ptr;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use conserved::quiet_snapshot;
+use heaptally::{Config, SiteKind, Symbolize, TallyAlloc};
+use heaptally_tests::stacks;
+
+#[global_allocator]
+static ALLOC: TallyAlloc<Limited> = TallyAlloc::new(Limited);
+
+/// The system's allocator for blocks of up to [`LARGEST_BLOCK_BYTES`].
+struct Limited;
+
+static LARGEST_BLOCK_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Mappings of this length are refused.
+static REFUSED_MAPPING_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator, or null.
+unsafe impl GlobalAlloc for Limited {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.size() > LARGEST_BLOCK_BYTES.load(Ordering::Relaxed) {
+            return ptr::null_mut();
+        }
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(address, layout) }
+    }
+}
+
+/// # Safety
+///
+/// As libc's.
+// SAFETY: has the signature of the function whose place it takes, and does what that one does, or fails as it may.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mmap(
+    address: *mut c_void,
+    len: usize,
+    access: c_int,
+    kind: c_int,
+    file: c_int,
+    offset: libc::off_t,
+) -> *mut c_void {
+    if len == REFUSED_MAPPING_BYTES.load(Ordering::Relaxed) {
+        // SAFETY: this thread's own word.
+        unsafe { *libc::__errno_location() = libc::ENOMEM };
+        return libc::MAP_FAILED;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { libc::syscall(libc::SYS_mmap, address, len, access, kind, file, offset) as *mut c_void }
+}
+
+fn config() -> Config {
+    Config::new().modules(["tables_refused"]).symbolize(Symbolize::Off).ring_bytes(64 << 20)
+}
+
+/// Allocates and frees 16 bytes on each of so many stacks.
+fn on_stacks(count: usize) {
+    (0..count).for_each(|number| stacks::at(number, 5, &mut || drop(black_box(Box::new(black_box([0_u64; 2]))))));
+}
+
+#[test]
+fn a_snapshot_that_finds_no_memory_has_totals_and_says_so() {
+    let outcome = child::run(|| {
+        heaptally::start(config()).map_err(|error| error.to_string())?;
+        on_stacks(1000);
+        // The counters of 1000 stacks take more.
+        LARGEST_BLOCK_BYTES.store(4096, Ordering::SeqCst);
+        let refused = heaptally::snapshot();
+        LARGEST_BLOCK_BYTES.store(usize::MAX, Ordering::SeqCst);
+        let one_row = refused.sites().len() == 1 && refused.sites()[0].kind() == SiteKind::NoStack;
+        let exact = refused.check().is_ok() && refused.totals().counts() == refused.sites()[0].counts();
+        let told = refused.notes().iter().any(|note| note.contains("memory"));
+        // What was read from the rings meanwhile has no sites; what comes now has.
+        on_stacks(1000);
+        let served = quiet_snapshot()?.sites().len() > 1000;
+        if one_row && exact && told && served { Ok(0) } else { Err(refused.to_string()) }
+    });
+    assert_eq!(outcome, Ok(0));
+}
+
+#[test]
+fn a_table_that_cannot_grow_takes_nothing_from_the_others() {
+    /// More than the first three levels of the table of stacks, of 4,096, 16,384 and 65,536 slots, can hold.
+    const STACKS: usize = 100_000;
+    /// The fourth level, of 262,144 slots. (The third is as long as a chunk of the arena.)
+    const LEVEL_BYTES: usize = 262_144 * 16;
+    /// Their states take more than one chunk of the arena, of 1 MiB.
+    const THREADS: usize = 24;
+    let outcome = child::run(|| {
+        heaptally::start(config()).map_err(|error| error.to_string())?;
+        REFUSED_MAPPING_BYTES.store(LEVEL_BYTES, Ordering::SeqCst);
+        let mut ids = [0; 2];
+        for ids in &mut ids {
+            on_stacks(STACKS);
+            *ids = quiet_snapshot()?.overhead().stacks;
+        }
+        // A stack without a slot takes no id, again and again.
+        if ids[0] >= STACKS as u64 || ids[1] != ids[0] {
+            return Err(format!("{ids:?} stacks"));
+        }
+        let together = Barrier::new(THREADS);
+        thread::scope(|scope| {
+            (0..THREADS).for_each(|_| _ = scope.spawn(|| _ = together.wait()));
+        });
+        let last = quiet_snapshot()?;
+        let losses = last.losses();
+        let refused_others = (losses.threads_without_state, losses.ring_full);
+        if losses.overflow_stacks == 0 || refused_others != (0, 0) { Err(format!("{losses:?}")) } else { Ok(0) }
+    });
+    assert_eq!(outcome, Ok(0));
+}
