@@ -68,6 +68,12 @@ impl StackTables {
     pub fn walk(&self, leaf: NodeId) -> Walk<'_> {
         Walk { tables: self, next: leaf }
     }
+
+    /// The nodes of a stack, from its leaf towards the root; as [`StackTables::walk`] otherwise.
+    pub fn walk_nodes(&self, leaf: NodeId) -> impl Iterator<Item = &StackNode> + '_ {
+        let mut walk = self.walk(leaf);
+        std::iter::from_fn(move || walk.next_node())
+    }
 }
 
 /// The frames of one stack, leaf first. Made by [`StackTables::walk`].
@@ -77,14 +83,21 @@ pub struct Walk<'a> {
     next: NodeId,
 }
 
-impl<'a> Iterator for Walk<'a> {
-    type Item = &'a Frame;
-
-    fn next(&mut self) -> Option<&'a Frame> {
+impl<'a> Walk<'a> {
+    fn next_node(&mut self) -> Option<&'a StackNode> {
         let node = self.tables.nodes.get(self.next.index()?)?;
         // Ids get strictly smaller towards the root, so a damaged table cannot make this run in a
         // circle.
         self.next = if node.parent < self.next { node.parent } else { NodeId::ROOT };
+        Some(node)
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a Frame;
+
+    fn next(&mut self) -> Option<&'a Frame> {
+        let node = self.next_node()?;
         self.tables.frames.get(node.frame)
     }
 }

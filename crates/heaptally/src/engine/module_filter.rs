@@ -1,15 +1,13 @@
 //! Decides which function of a stack its memory is charged to.
 //!
 //! A pure function of names and frames: no addresses, no clock, no symbols looked up. Called by the
-//! aggregator when it merges stacks; the filter itself is built wherever `start` or `set_modules`
-//! is called. Allocates only when it is built.
+//! aggregator when it merges stacks, once for each frame; the filter itself is built wherever `start` or
+//! `set_modules` is called.
 //!
 //! The owner of a stack is its innermost line, inlined lines included, that belongs to a configured
 //! module, or, with none configured, to a crate outside the standard library and this one.
 
 use std::sync::Arc;
-
-use heaptally_profile::{Frame, Mapping};
 
 use super::function_path::{Path, Role, homes};
 use crate::ModuleError;
@@ -17,8 +15,7 @@ use crate::module_name::normalize;
 
 mod ownership;
 
-pub(crate) use ownership::Ownership;
-use ownership::Seen;
+pub(crate) use ownership::{FrameRole, Module, Ownership, owner};
 
 /// Crates that serve the program and never own memory: the standard library with what it contains,
 /// the crate that unwinds, and this one. `hashbrown` is the standard library's `HashMap`; `__rustc`
@@ -49,15 +46,6 @@ pub(crate) struct ModuleFilter {
     names: Vec<Arc<str>>,
 }
 
-/// The module that a function belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ModuleRef<'a> {
-    /// An index into [`ModuleFilter::names`].
-    Configured(usize),
-    /// No module is configured: the crate of the function.
-    Crate(&'a str),
-}
-
 impl ModuleFilter {
     /// Builds a filter from module names such as `app` or `app::db`. No name means that every
     /// crate outside the standard library belongs.
@@ -77,36 +65,17 @@ impl ModuleFilter {
 
     /// The module that a function belongs to. Of several that fit, the longest; the first of
     /// equals. The type of `<T as Trait>::f` goes before the trait. Generic arguments never match.
-    pub(crate) fn belongs<'a>(&self, function: &'a str) -> Option<ModuleRef<'a>> {
+    pub(crate) fn belongs(&self, function: &str) -> Option<Module> {
         if is_allocator(function) {
             return None;
         }
         if self.names.is_empty() {
-            return own_crate(function).map(ModuleRef::Crate);
+            return own_crate(function).map(|name| Module::Crate(name.into()));
         }
         homes(function).find_map(|path| self.module_around(path))
     }
 
-    /// What a stack is charged to. Takes the frames leaf first; `is_main` tells the mapping of the
-    /// program's own executable.
-    pub(crate) fn owner<'a>(
-        &self,
-        frames: impl IntoIterator<Item = &'a Frame>,
-        is_main: impl Fn(&Mapping) -> bool,
-    ) -> Ownership<'a> {
-        let mut seen = Seen::default();
-        for frame in frames {
-            for line in frame.lines.iter() {
-                if let Some(module) = self.belongs(&line.function) {
-                    return Ownership::Module { module, line };
-                }
-            }
-            seen.add(frame, &is_main);
-        }
-        seen.without_owner()
-    }
-
-    fn module_around(&self, path: Path<'_>) -> Option<ModuleRef<'static>> {
+    fn module_around(&self, path: Path<'_>) -> Option<Module> {
         let mut best: Option<usize> = None;
         for (index, name) in self.names.iter().enumerate() {
             let longer = best.is_none_or(|best| name.len() > self.names[best].len());
@@ -114,7 +83,7 @@ impl ModuleFilter {
                 best = Some(index);
             }
         }
-        best.map(ModuleRef::Configured)
+        best.map(Module::Configured)
     }
 }
 
@@ -158,7 +127,7 @@ fn is_allocator(function: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ModuleRef::{Configured, Crate};
+    use Module::{Configured, Crate};
 
     fn filter(names: &[&str]) -> ModuleFilter {
         ModuleFilter::new(names).unwrap()
@@ -222,7 +191,7 @@ mod tests {
         let (modules, none) = (filter(&["app", "app::db"]), filter(&[]));
         for (function, index, crate_name) in FUNCTIONS {
             assert_eq!(modules.belongs(function), index.map(Configured), "{function}");
-            assert_eq!(none.belongs(function), crate_name.map(Crate), "{function}");
+            assert_eq!(none.belongs(function), crate_name.map(|name| Crate(name.into())), "{function}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Which function each stack is charged to, decided once per stack and kept.
+//! Which function each stack is charged to, decided once per stack and kept. What each frame has to say in that is kept,
+//! too: a hundred thousand stacks have some thousand frames.
 //!
 //! Used by the collector, on the aggregator's thread.
 
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use ahash::{HashMap, HashMapExt};
 use heaptally_profile::{Location, NodeId, Owner, SiteKind, StackTables};
 
-use super::module_filter::{ModuleFilter, ModuleRef, Ownership};
+use super::module_filter::{FrameRole, Module, ModuleFilter, Ownership, owner};
 use super::symbolizer::Symbolizer;
 
 /// See the module's head.
@@ -15,6 +16,8 @@ pub(crate) struct Owners {
     filter: ModuleFilter,
     /// Whether some stack had a function of the module.
     matched: Vec<bool>,
+    /// What each frame of the tables contributes.
+    roles: Vec<FrameRole>,
     /// The decision for each leaf.
     of_leaf: HashMap<NodeId, (SiteKind, Arc<Owner>)>,
     /// Equal owners are one: thousands of stacks share a function.
@@ -26,7 +29,7 @@ type Key = (SiteKind, Arc<str>, Option<Arc<str>>, Option<u32>);
 impl Owners {
     pub(crate) fn new(filter: ModuleFilter) -> Self {
         let matched = vec![false; filter.names().len()];
-        Self { filter, matched, of_leaf: HashMap::new(), interned: HashMap::new() }
+        Self { filter, matched, roles: Vec::new(), of_leaf: HashMap::new(), interned: HashMap::new() }
     }
 
     /// The configured modules, and whether each has matched.
@@ -50,15 +53,18 @@ impl Owners {
     }
 
     fn decide(&mut self, tables: &StackTables, leaf: NodeId, symbolizer: &Symbolizer) -> (SiteKind, Arc<Owner>) {
-        let owner = self.filter.owner(tables.walk(leaf), |mapping| symbolizer.is_main(mapping));
+        while let Some(frame) = tables.frames.get(self.roles.len() as u32) {
+            self.roles.push(FrameRole::new(&self.filter, frame, |mapping| symbolizer.is_main(mapping)));
+        }
+        let owner = owner(tables.walk_nodes(leaf).filter_map(|node| self.roles.get(node.frame as usize)));
         let (kind, owner) = match owner {
             Ownership::Module { module, line } => {
                 let module = match module {
-                    ModuleRef::Configured(index) => {
-                        self.matched[index] = true;
-                        Arc::clone(&self.filter.names()[index])
+                    Module::Configured(index) => {
+                        self.matched[*index] = true;
+                        Arc::clone(&self.filter.names()[*index])
                     }
-                    ModuleRef::Crate(name) => name.into(),
+                    Module::Crate(name) => Arc::clone(name),
                 };
                 let location = line.file.clone().map(|file| Location { file, line: line.line });
                 (SiteKind::Module, Owner { function: Arc::clone(&line.function), module: Some(module), location })

@@ -1,16 +1,44 @@
 //! What a stack is charged to, and what is said of one that no module of the user owns.
 //!
-//! Pure functions of frames; called by the module filter on the aggregator thread; allocates nothing.
+//! Pure functions of frames; called by the module filter on the aggregator thread. What a frame has to say is found once,
+//! by parsing names; putting it together for a stack compares and copies references.
+
+use std::sync::Arc;
 
 use heaptally_profile::{Frame, Line, Mapping};
 
-use super::{ModuleRef, crate_of, is_allocator, is_runtime};
+use super::{ModuleFilter, crate_of, is_allocator, is_runtime};
+
+/// The module that a function belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Module {
+    /// An index into [`ModuleFilter::names`].
+    Configured(usize),
+    /// No module is configured: the crate of the function.
+    Crate(Arc<str>),
+}
+
+/// What a frame contributes to the question whose a stack is.
+#[derive(Clone, Debug)]
+pub(crate) struct FrameRole {
+    /// The innermost line that belongs to one of the user's modules, and which.
+    owner: Option<(Module, Line)>,
+    /// The innermost crate that is not the standard library.
+    foreign_crate: Option<Arc<str>>,
+    /// Some function with a Rust path.
+    rust: bool,
+    /// A function with a name.
+    named: bool,
+    /// The frame is of the program's own executable.
+    main: bool,
+    mapping: Option<Arc<Mapping>>,
+}
 
 /// What a stack is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ownership<'a> {
     /// The innermost line that belongs to one of the user's modules.
-    Module { module: ModuleRef<'a>, line: &'a Line },
+    Module { module: &'a Module, line: &'a Line },
     /// No line belongs: the innermost crate outside the standard library, `std` where there is
     /// none, or the file name of the mapping where there is only C code.
     Other { crate_name: &'a str },
@@ -18,64 +46,59 @@ pub(crate) enum Ownership<'a> {
     NoSymbols,
 }
 
-/// What a stack without an owner has shown so far.
-#[derive(Default)]
-pub(super) struct Seen<'a> {
-    /// The innermost crate that is not the standard library.
-    foreign_crate: Option<&'a str>,
-    /// Some function with a Rust path.
-    rust: bool,
-    /// Some function of the program's own executable, with and without a name.
-    main_frames: bool,
-    main_names: bool,
-    /// Any function with a name.
-    names: bool,
-    /// The innermost mapping.
-    mapping: Option<&'a Mapping>,
+impl FrameRole {
+    /// Of a frame, under a filter; `is_main` tells the mapping of the program's own executable.
+    pub(crate) fn new(filter: &ModuleFilter, frame: &Frame, is_main: impl Fn(&Mapping) -> bool) -> Self {
+        let owner = frame.lines.iter().find_map(|line| {
+            let module = filter.belongs(&line.function)?;
+            Some((module, line.clone()))
+        });
+        let crates = || frame.lines.iter().filter_map(|line| Some((line, crate_of(&line.function)?)));
+        let foreign = |(line, name): &(&Line, &str)| !is_runtime(name) && !is_allocator(&line.function);
+        Self {
+            owner,
+            foreign_crate: crates().find(foreign).map(|(_, name)| name.into()),
+            rust: crates().next().is_some(),
+            named: !frame.lines.is_empty(),
+            main: frame.mapping.as_deref().is_some_and(is_main),
+            mapping: frame.mapping.clone(),
+        }
+    }
 }
 
-impl<'a> Seen<'a> {
-    pub(super) fn add(&mut self, frame: &'a Frame, is_main: impl Fn(&Mapping) -> bool) {
-        let named = !frame.lines.is_empty();
-        self.names |= named;
-        if let Some(mapping) = &frame.mapping {
-            self.mapping = self.mapping.or(Some(mapping));
-            if is_main(mapping) {
-                self.main_frames = true;
-                self.main_names |= named;
-            }
+/// What a stack is charged to. Takes its frames leaf first.
+pub(crate) fn owner<'a>(leaf_first: impl IntoIterator<Item = &'a FrameRole>) -> Ownership<'a> {
+    let mut foreign_crate = None;
+    let mut mapping = None;
+    let (mut rust, mut main_frames, mut main_names, mut names) = (false, false, false, false);
+    for frame in leaf_first {
+        if let Some((module, line)) = &frame.owner {
+            return Ownership::Module { module, line };
         }
-        for line in frame.lines.iter() {
-            if let Some(name) = crate_of(&line.function) {
-                self.rust = true;
-                if self.foreign_crate.is_none() && !is_runtime(name) && !is_allocator(&line.function) {
-                    self.foreign_crate = Some(name);
-                }
-            }
-        }
+        foreign_crate = foreign_crate.or(frame.foreign_crate.as_deref());
+        mapping = mapping.or(frame.mapping.as_deref());
+        rust |= frame.rust;
+        main_frames |= frame.main;
+        main_names |= frame.main && frame.named;
+        names |= frame.named;
     }
-
-    pub(super) fn without_owner(self) -> Ownership<'a> {
-        let stripped = self.main_frames && !self.main_names;
-        if stripped || !self.names {
-            return Ownership::NoSymbols;
-        }
-        let file_name = |mapping: &'a Mapping| mapping.path.rsplit('/').next();
-        let crate_name = match (self.foreign_crate, self.rust) {
-            (Some(name), _) => name,
-            (None, true) => "std",
-            (None, false) => self.mapping.and_then(file_name).unwrap_or("unknown"),
-        };
-        Ownership::Other { crate_name }
+    let stripped = main_frames && !main_names;
+    if stripped || !names {
+        return Ownership::NoSymbols;
     }
+    let file_name = |mapping: &'a Mapping| mapping.path.rsplit('/').next();
+    let crate_name = match (foreign_crate, rust) {
+        (Some(name), _) => name,
+        (None, true) => "std",
+        (None, false) => mapping.and_then(file_name).unwrap_or("unknown"),
+    };
+    Ownership::Other { crate_name }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::module_filter::ModuleFilter;
-    use ModuleRef::{Configured, Crate};
-    use std::sync::Arc;
 
     fn filter(names: &[&str]) -> ModuleFilter {
         ModuleFilter::new(names).unwrap()
@@ -90,6 +113,11 @@ mod tests {
         Frame { ip: 1, mapping: Some(mapping(path)), lines: functions.iter().map(line).collect() }
     }
 
+    fn roles(names: &[&str], frames: &[Frame]) -> Vec<FrameRole> {
+        let filter = filter(names);
+        frames.iter().map(|frame| FrameRole::new(&filter, frame, is_main)).collect()
+    }
+
     fn is_main(mapping: &Mapping) -> bool {
         mapping.path == "/bin/app"
     }
@@ -101,12 +129,12 @@ mod tests {
             frame("/bin/app", &["bytes::grow", "app::inlined", "app::outer"]),
             frame("/bin/app", &["app::main"]),
         ];
-        let owner = |names| match filter(names).owner(&frames, is_main) {
-            Ownership::Module { module, line } => (module, line.function.to_string()),
+        let owner = |names| match owner(&roles(names, &frames)) {
+            Ownership::Module { module, line } => (module.clone(), line.function.to_string()),
             other => panic!("{other:?}"),
         };
-        assert_eq!(owner(&["app"]), (Configured(0), "app::inlined".into()));
-        assert_eq!(owner(&[]), (Crate("bytes"), "bytes::grow".into()));
+        assert_eq!(owner(&["app"]), (Module::Configured(0), "app::inlined".into()));
+        assert_eq!(owner(&[]), (Module::Crate("bytes".into()), "bytes::grow".into()));
     }
 
     #[test]
@@ -118,24 +146,24 @@ mod tests {
             frame("/bin/app", &["main"]),
         ];
         let crate_name = "bytes";
-        assert_eq!(filter(&["app"]).owner(&frames, is_main), Ownership::Other { crate_name });
+        assert_eq!(owner(&roles(&["app"], &frames)), Ownership::Other { crate_name });
         let crate_name = "std";
-        assert_eq!(filter(&["app"]).owner(&frames[2..], is_main), Ownership::Other { crate_name });
+        assert_eq!(owner(&roles(&["app"], &frames[2..])), Ownership::Other { crate_name });
     }
 
     #[test]
     fn c_code_is_charged_to_its_file() {
         let frames = [frame("/usr/lib/libfoo.so.1", &["foo_callback"]), frame("/lib/libc.so.6", &["start_thread"])];
         let crate_name = "libfoo.so.1";
-        assert_eq!(filter(&[]).owner(&frames, is_main), Ownership::Other { crate_name });
+        assert_eq!(owner(&roles(&[], &frames)), Ownership::Other { crate_name });
     }
 
     #[test]
     fn a_stripped_program_has_no_symbols_although_libc_has() {
         let frames = [frame("/bin/app", &[]), frame("/bin/app", &[]), frame("/lib/libc.so.6", &["__libc_start_main"])];
-        assert_eq!(filter(&["app"]).owner(&frames, is_main), Ownership::NoSymbols);
-        assert_eq!(filter(&[]).owner(&frames, is_main), Ownership::NoSymbols);
-        assert_eq!(filter(&[]).owner(&frames[..1], is_main), Ownership::NoSymbols);
-        assert_eq!(filter(&[]).owner([], is_main), Ownership::NoSymbols);
+        assert_eq!(owner(&roles(&["app"], &frames)), Ownership::NoSymbols);
+        assert_eq!(owner(&roles(&[], &frames)), Ownership::NoSymbols);
+        assert_eq!(owner(&roles(&[], &frames[..1])), Ownership::NoSymbols);
+        assert_eq!(owner([]), Ownership::NoSymbols);
     }
 }
