@@ -29,6 +29,9 @@ const MAX_WORDS: usize = (3 * MAX_FRAMES).next_multiple_of(BLOCK);
 /// Volatile modules that a trace remembers.
 const MAX_MODULES: usize = 8;
 
+/// Every which record of a thread says all frames of its stack.
+const RECORDED_IN_FULL: u32 = 64;
+
 /// A frame of the trace.
 #[derive(Clone, Copy)]
 struct Frame {
@@ -116,6 +119,8 @@ pub(crate) struct Trace {
     recorded: StackId,
     recorded_depth: usize,
     still_recorded: usize,
+    /// Stacks recorded so far.
+    recorded_count: u32,
     /// Whether the stack went on beyond the root.
     truncated: bool,
     /// Some of the modules that may be unloaded and that frames lie in; none only if no frame lies in any.
@@ -266,7 +271,9 @@ impl Trace {
 
     /// What a record of the stack can begin with, and how many frames lie beyond that.
     pub(crate) fn beyond_recorded(&self) -> (Option<RecordBase>, usize) {
-        let shared = self.still_recorded.min(self.recorded_depth);
+        // A stack that finds no memory in the store takes those with it that begin with it; not all that ever come.
+        let in_full = self.recorded_count.is_multiple_of(RECORDED_IN_FULL);
+        let shared = if in_full { 0 } else { self.still_recorded.min(self.recorded_depth) };
         let drop = (self.recorded_depth - shared) as u16;
         let base = (shared > 0).then_some(RecordBase { id: self.recorded, drop });
         (base, self.depth() - shared)
@@ -274,6 +281,7 @@ impl Trace {
 
     /// Notes that the stack was recorded as `id` by the thread that owns the trace.
     pub(crate) fn set_recorded(&mut self, id: StackId) {
+        self.recorded_count = self.recorded_count.wrapping_add(1);
         self.recorded = id;
         self.recorded_depth = self.depth();
         self.still_recorded = self.depth();
