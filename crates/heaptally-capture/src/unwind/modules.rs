@@ -76,17 +76,6 @@ struct Identity {
     is_certain: bool,
 }
 
-/// See the module's head.
-pub struct Modules {
-    /// Address of `_dl_find_object`; 0 where there is none, or before it was looked for.
-    find_object: AtomicUsize,
-    immortal: [AtomicUsize; MAX_IMMORTAL],
-    immortals: AtomicU32,
-    records: LazyTable<Record, RECORD_BLOCKS, RECORDS_PER_BLOCK>,
-    /// Generations given so far.
-    generations: AtomicU32,
-}
-
 /// glibc's `struct dl_find_object`, `<dlfcn.h>`, as it is on x86-64.
 #[repr(C)]
 struct FoundObject {
@@ -121,6 +110,17 @@ const DT_NULL: i64 = 0;
 const DT_NEEDED: i64 = 1;
 const DT_STRTAB: i64 = 5;
 const DT_SONAME: i64 = 14;
+
+/// See the module's head.
+pub struct Modules {
+    /// Address of `_dl_find_object`; 0 where there is none, or before it was looked for.
+    find_object: AtomicUsize,
+    immortal: [AtomicUsize; MAX_IMMORTAL],
+    immortals: AtomicU32,
+    records: LazyTable<Record, RECORD_BLOCKS, RECORDS_PER_BLOCK>,
+    /// Generations given so far.
+    generations: AtomicU32,
+}
 
 impl Modules {
     pub(crate) const fn new() -> Self {
