@@ -8,7 +8,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Captures {
-    /// The thread's previous stack, found unchanged to the last word.
+    /// One of the thread's last stacks, found unchanged to the last word.
     pub reused: u64,
     /// Some frames were unwound, the rest was the previous stack's.
     pub joined: u64,
