@@ -121,7 +121,7 @@ impl Capturer {
         let arena: &Arena = &process.arena;
         // SAFETY: the entry is that of the calling thread's hook, which has not returned.
         let outcome =
-            unsafe { process.unwinder.capture(&mut self.unwinder, entry.state(), limit, &process.hash_key, arena) };
+            unsafe { process.unwinder.capture(&mut self.unwinder, &entry.state(), limit, &process.hash_key, arena) };
         counts.count(outcome);
         let captured = match outcome {
             Outcome::Whole => Captured::Same,

@@ -173,7 +173,7 @@ impl Unwinder {
     pub(crate) unsafe fn capture(
         &self,
         thread: &mut ThreadUnwinder,
-        leaf: FrameState,
+        leaf: &FrameState,
         limit: usize,
         key: &HashKey,
         arena: &Arena,
@@ -188,7 +188,7 @@ impl Unwinder {
         let limit = limit.clamp(1, MAX_FRAMES - 1);
         let joinable = match self.reuse() {
             Reuse::Off => Joinable::NOWHERE,
-            Reuse::On | Reuse::WithoutShortcut => thread.trace.joinable(leaf, thread.bounds),
+            Reuse::On | Reuse::WithoutShortcut => thread.trace.joinable(leaf.sp, thread.bounds),
         };
         // SAFETY: the caller's.
         let mut walked = unsafe { self.walk(thread, leaf, joinable, limit, arena) };
@@ -200,24 +200,24 @@ impl Unwinder {
             walked = unsafe { self.walk(thread, leaf, Joinable::NOWHERE, limit, arena) };
         }
         let (bounds, trace) = (thread.bounds, &mut thread.trace);
-        match walked {
-            Ok(Walked { end: End::Joined(index), unwound: 0, .. }) if index == trace.depth() => Outcome::Whole,
-            Ok(Walked { end: End::Joined(index), unwound, state }) => {
+        match &walked {
+            &Ok(Walked { end: End::Joined(index), unwound: 0, .. }) if index == trace.depth() => Outcome::Whole,
+            &Ok(Walked { end: End::Joined(index), unwound, ref state }) => {
                 trace.replace(Some(index), unwound, state, trace.truncated(), bounds, key);
                 Outcome::Joined { unwound }
             }
-            Ok(Walked { end: End::Root, unwound, state }) => {
+            &Ok(Walked { end: End::Root, unwound, ref state }) => {
                 trace.replace(None, unwound, state, false, bounds, key);
                 Outcome::Fresh { unwound }
             }
-            Ok(Walked { end: End::Cut, unwound, state }) => {
+            &Ok(Walked { end: End::Cut, unwound, ref state }) => {
                 // Half the window, so that the next deeper call does not cut again.
                 trace.replace(None, 1 + limit.div_ceil(2), state, true, bounds, key);
                 Outcome::Fresh { unwound }
             }
             Err(stop) => {
                 trace.clear();
-                match stop {
+                match *stop {
                     Stop::Fallback(why) => Outcome::Fallback(why),
                     Stop::Implausible => Outcome::Implausible,
                 }
@@ -242,7 +242,7 @@ impl Unwinder {
     unsafe fn walk(
         &self,
         thread: &mut ThreadUnwinder,
-        leaf: FrameState,
+        leaf: &FrameState,
         mut joinable: Joinable,
         limit: usize,
         arena: &Arena,
@@ -250,7 +250,7 @@ impl Unwinder {
         let (bounds, trace) = (thread.bounds, &mut thread.trace);
         // PERF: word by word, so that they stay in registers. In one piece the state lives in memory, and is copied in
         // other pieces than it was written in, which costs more than the step.
-        let FrameState { mut pc, mut sp, mut fp, mut exact } = leaf;
+        let FrameState { mut pc, mut sp, mut fp, mut exact } = *leaf;
         let mut unwound = 0;
         let mut outside_root = 0;
         // Where the stack that is being walked ends, if that is known.

@@ -186,7 +186,7 @@ impl Trace {
         if segment.join >= self.on_stack {
             return None;
         }
-        let joined = &self.frames[segment.join];
+        let joined = self.frames.get(segment.join)?;
         let same_join = joined.sp == segment.join_sp
             && joined.hash == segment.join_hash
             && (!joined.fp_is_live || joined.fp == segment.join_fp);
@@ -296,10 +296,10 @@ impl Trace {
         }
     }
 
-    /// Where a walk that begins at `leaf` may join.
+    /// Where a walk that begins at this stack pointer may join.
     #[inline]
-    pub(crate) fn joinable(&self, leaf: FrameState, bounds: StackBounds) -> Joinable {
-        if self.on_stack != 0 && bounds.contains(leaf.sp) {
+    pub(crate) fn joinable(&self, sp: u64, bounds: StackBounds) -> Joinable {
+        if self.on_stack != 0 && bounds.contains(sp) {
             Joinable::InBatch(self.on_stack)
         } else {
             Joinable::InOrder(self.len)
@@ -376,7 +376,7 @@ impl Trace {
         &mut self,
         joined: Option<usize>,
         count: usize,
-        end: FrameState,
+        end: &FrameState,
         truncated: bool,
         bounds: StackBounds,
         key: &HashKey,
@@ -394,7 +394,7 @@ impl Trace {
             }
         };
         let mut on_stack = self.on_stack.min(len);
-        let mut caller = end;
+        let mut caller = *end;
         for index in (0..count).rev() {
             let unwound = &self.unwound[index];
             let (state, rule, recorded) = (unwound.state(), unwound.rule, unwound.recorded());
