@@ -5,7 +5,7 @@
 mod watchdog;
 
 use std::hint::black_box;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +35,7 @@ fn subscriptions_keep_their_promises() {
     dropped_inside_it_ends(tally);
     dropped_during_a_beat_it_does_not_wait(tally);
     detached_it_goes_on(tally);
+    a_subscriber_may_use_all_of_heaptally(tally);
     a_period_of_zero_is_a_short_one_and_one_for_ever_does_not_overflow(tally);
     assert_eq!(tally.snapshot().check(), Ok(()));
 }
@@ -121,6 +122,33 @@ fn the_first_beat_shows_what_changed_since_the_subscription(tally: Tally) {
     drop(every);
     // The beats that may still come have the free.
     drop(kept);
+}
+
+fn a_subscriber_may_use_all_of_heaptally(tally: Tally) {
+    /// Takes a snapshot where it is dropped: on the subscriber's thread, after its last beat.
+    struct Reads(Sender<&'static str>);
+    impl Drop for Reads {
+        fn drop(&mut self) {
+            assert_eq!(heaptally::snapshot().check(), Ok(()));
+            self.0.send("dropped").unwrap();
+        }
+    }
+    let (sender, events) = channel();
+    let captured = Reads(sender);
+    let every = tally.every(Duration::ZERO, move |tick| {
+        assert_eq!(tick.snapshot.check(), Ok(()));
+        tally.set_modules(["every", "std"]).unwrap();
+        let (nested_sender, nested_beats) = channel();
+        let nested = tally.every(ms(1), move |_| _ = nested_sender.send(()));
+        nested_beats.recv().unwrap();
+        drop(nested);
+        captured.0.send("nested").unwrap();
+        std::panic::resume_unwind(Box::new("the subscriber's own fault"));
+    });
+    assert_eq!([(); 2].map(|()| events.recv().unwrap()), ["nested"; 2]);
+    drop(every);
+    assert_eq!(events.iter().last(), Some("dropped"));
+    tally.set_modules(["every"]).unwrap();
 }
 
 fn a_beat_shows_what_changed_since_the_last_one(tally: Tally) {

@@ -19,7 +19,7 @@ pub struct CaptureCounts {
     pub fresh: Counter,
     /// Captures that gave a stack whose root was cut off, and were not reused whole. Counted above, too.
     pub truncated: Counter,
-    /// Captures by the platform's unwinder, in the order of [`Fallback`].
+    /// Captures by the platform's unwinder, by reason, in the order of heaptally's `Captures`.
     pub fallbacks: [Counter; Fallback::COUNT],
     /// Captures that gave no stack because what the rules say of it cannot be.
     pub implausible: Counter,

@@ -92,9 +92,12 @@ impl Collector {
     /// The heap now.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         let begun = Instant::now();
-        // Before the counters: what symbolizing new stacks takes is in the snapshot that it is done for.
-        self.mirror_stacks();
-        if self.reading.read().is_err() {
+        let read = self.reading.make_room().and_then(|()| {
+            // Before the counters: what symbolizing new stacks takes is in the snapshot that it is done for.
+            self.mirror_stacks();
+            self.reading.read()
+        });
+        if read.is_err() {
             return totals_only(SiteKind::NoStack, vec![NO_MEMORY.to_owned()]);
         }
         // After the counters: every id they name has its record in a ring or in the store. Few are new since above.

@@ -27,11 +27,16 @@ pub(crate) struct Reading {
 pub(crate) struct NoMemory;
 
 impl Reading {
-    /// Reads everything anew.
-    pub(crate) fn read(&mut self) -> Result<(), NoMemory> {
+    /// Takes the memory that reading takes now. To be asked first: without it nothing else of a snapshot is begun.
+    pub(crate) fn make_room(&mut self) -> Result<(), NoMemory> {
         self.refused = None;
         self.rows.clear();
-        self.grow(PROCESS.stacks.issued() as usize + SLACK)?;
+        self.grow(PROCESS.stacks.issued() as usize + SLACK)
+    }
+
+    /// Reads everything anew.
+    pub(crate) fn read(&mut self) -> Result<(), NoMemory> {
+        self.make_room()?;
         let before = totals();
         let in_flight = census::in_flight();
         // Freed before allocated, rows before totals: see `census`.

@@ -136,7 +136,9 @@ mod exit_key {
     const NONE_LEFT: u32 = u32::MAX;
     /// glibc calls destructors in rounds until no key is set, four at most (PTHREAD_DESTRUCTOR_ITERATIONS). One round
     /// is left over for threads that first allocate in such a destructor: our key is older, so its turn comes a round
-    /// later.
+    /// later. A thread that first allocates in a later round keeps its state for ever, since nothing tells which round
+    /// it is: to go a round earlier for its sake would give up the last blocks of all threads that have such keys. The
+    /// snapshot shows the number of states.
     const LAST_ROUND: u32 = 2;
 
     /// Makes sure that `state` is handed over when the calling thread ends. Without a key it stays the thread's: its

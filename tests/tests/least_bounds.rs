@@ -1,0 +1,77 @@
+//! Bounds as narrow as they can be set, and as wide, while threads allocate and snapshots are taken: rows add up, and
+//! what found no room is shown.
+#![cfg(not(heaptally_portable))]
+
+#[path = "common/child.rs"]
+mod child;
+#[path = "common/conserved.rs"]
+mod conserved;
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use conserved::quiet_snapshot;
+use heaptally::{Config, Losses, Symbolize, TallyAlloc};
+use heaptally_tests::stacks;
+
+#[global_allocator]
+static ALLOC: TallyAlloc = TallyAlloc::system();
+
+const THREADS: usize = 4;
+/// Of each thread; there are 1000 stacks of `stacks` at a depth of 3 digits, and more with what lies around it.
+const BLOCKS: usize = 3000;
+
+/// Runs threads that allocate and free on a thousand stacks, and reads beside them.
+fn losses_with(config: Config) -> Result<Losses, String> {
+    heaptally::start(config.modules(["least_bounds"]).symbolize(Symbolize::Off)).map_err(|error| error.to_string())?;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let readers = scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                heaptally::snapshot().check().map_err(|violation| violation.to_string())?;
+            }
+            Ok::<_, String>(())
+        });
+        let writers: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || allocate(thread))).collect();
+        let ended = writers.into_iter().all(|writer| writer.join().is_ok());
+        is_over.store(true, Ordering::SeqCst);
+        assert!(ended);
+        readers.join().map_err(|_| "the reader panicked".to_owned())?
+    })?;
+    Ok(*quiet_snapshot()?.losses())
+}
+
+fn allocate(thread: usize) {
+    let mut kept = [const { None::<Box<u64>> }; 64];
+    for block in 0..BLOCKS {
+        stacks::at((block * 7 + thread) % 1000, 3, &mut || kept[block * 13 % 64] = Some(black_box(Box::new(7))));
+    }
+}
+
+/// The losses of a process with such bounds satisfy `expected`.
+#[track_caller]
+fn check(config: Config, expected: fn(&Losses) -> bool) {
+    let outcome = child::run(|| {
+        let losses = losses_with(config)?;
+        if expected(&losses) { Ok(0) } else { Err(format!("{losses:?}")) }
+    });
+    assert_eq!(outcome, Ok(0));
+}
+
+#[test]
+fn bounds_of_nothing_lose_stacks_and_no_byte() {
+    let least = || Config::new().ring_bytes(0).counter_bytes(0);
+    check(least().max_stacks(0), |losses| losses.overflow_stacks >= (THREADS * BLOCKS) as u64);
+    check(least().max_stacks(1), |losses| losses.overflow_stacks > 0);
+    check(least().max_stacks(100), |losses| losses.overflow_stacks > 0);
+    check(least().max_stacks(100).counter_bytes(usize::MAX), |losses| losses.overflow_stacks > 0);
+    // A cut stack of one frame is its leaf.
+    check(least().max_depth(1), |losses| losses.truncated_stacks > 0 && losses.overflow_stacks == 0);
+}
+
+#[test]
+fn bounds_beyond_everything_are_bounds() {
+    let most = Config::new().max_stacks(u32::MAX).ring_bytes(usize::MAX).counter_bytes(usize::MAX);
+    check(most, |losses| losses.overflow_stacks == 0 && losses.ring_full == 0);
+}
