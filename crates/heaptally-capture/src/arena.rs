@@ -76,6 +76,14 @@ impl Arena {
         Some(unsafe { bytes.cast::<[T; N]>().as_ref() })
     }
 
+    /// A zeroed array of so many elements that lives for ever, or `None` when the system gives no memory.
+    pub(crate) fn array<T: Zeroed>(&self, len: usize) -> Option<&'static [T]> {
+        const { assert!(align_of::<T>() <= MAX_ALIGN) };
+        let bytes = self.bytes(len.checked_mul(size_of::<T>())?, align_of::<T>())?;
+        // SAFETY: as in `slice`.
+        Some(unsafe { core::slice::from_raw_parts(bytes.cast::<T>().as_ptr(), len) })
+    }
+
     /// Bytes handed out: an upper bound of what this crate has touched.
     pub fn handed_out_bytes(&self) -> usize {
         self.handed_out_bytes.load(Ordering::Relaxed)

@@ -23,6 +23,7 @@ mod head;
 pub mod hook;
 mod in_flight;
 mod lazy_table;
+mod levels;
 mod losses;
 mod mismatch;
 mod mode;

@@ -20,14 +20,13 @@
 //! was forked, costs a slot.
 
 use crate::arena::{Arena, Zeroed};
+use crate::levels::{Full, Levels};
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Slots looked at on one level before the next is tried.
 const MAX_PROBES: usize = 16;
-/// Slots of the first level; each next one has four times as many.
-const FIRST_LEVEL_SLOTS: usize = 4096;
 /// 4096 · 4^6 = 16.8 million slots: as many as there are ids.
 const LEVELS: usize = 7;
 
@@ -46,7 +45,7 @@ unsafe impl Zeroed for AtomicU64 {}
 
 /// See the module's head.
 pub struct StackTable {
-    levels: [AtomicPtr<Slot>; LEVELS],
+    levels: Levels<Slot, LEVELS>,
     /// One past the highest id in use.
     issued: AtomicU32,
     /// Ids are issued below this.
@@ -57,7 +56,7 @@ impl StackTable {
     /// An empty table that issues no ids until its limit is raised.
     pub(crate) const fn new() -> Self {
         Self {
-            levels: [const { AtomicPtr::new(core::ptr::null_mut()) }; LEVELS],
+            levels: Levels::new(),
             issued: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
             limit: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
         }
@@ -82,7 +81,7 @@ impl StackTable {
 
     /// The id of a stack somebody has inserted.
     pub fn find(&self, hash: StackHash) -> Option<StackId> {
-        let newest = self.newest_level()?;
+        let newest = self.levels.newest();
         for level in (0..=newest).rev() {
             if let Some(id) = self.probe(level, hash) {
                 if level != newest {
@@ -120,35 +119,25 @@ impl StackTable {
 
     /// Makes sure that a level has room for `hash`, unless another thread takes it first.
     fn make_room(&self, hash: StackHash, arena: &Arena) -> Option<()> {
-        for level in self.newest_level().unwrap_or(0)..LEVELS {
-            self.level_or_map(level, arena)?;
-            if self.has_room(level, hash) {
-                return Some(());
-            }
-        }
-        None
+        let is_free = |level, step| {
+            let slot = self.levels.slot(level, place(hash), step);
+            slot.is_some_and(|slot| slot.a.load(Ordering::Relaxed) == 0)
+        };
+        self.levels.insert(arena, |level| match (0..MAX_PROBES).any(|step| is_free(level, step)) {
+            true => Ok(()),
+            false => Err(Full),
+        })
     }
 
     /// Makes `id` findable under `hash`. Returns the id to use: the winner's, if another thread was first. `id` is as
     /// good when its room was taken and no level has more: the stack will be recorded anew the next time.
     pub fn insert(&self, hash: StackHash, id: StackId, arena: &Arena) -> StackId {
-        let mut level = self.newest_level().unwrap_or(0);
-        while level < LEVELS {
-            if self.level_or_map(level, arena).is_none() {
-                return id;
-            }
-            match self.insert_at(level, hash, id) {
-                Ok(winner) => return winner,
-                Err(Full) => level += 1,
-            }
-        }
-        id
+        self.levels.insert(arena, |level| self.insert_at(level, hash, id)).unwrap_or(id)
     }
 
     fn insert_at(&self, level: usize, hash: StackHash, id: StackId) -> Result<StackId, Full> {
-        let base = self.level(level).ok_or(Full)?;
         for step in 0..MAX_PROBES {
-            let slot = slot(base, level, hash, step);
+            let slot = self.levels.slot(level, place(hash), step).ok_or(Full)?;
             match slot.a.compare_exchange(0, first_word(hash), Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
                     // Release: pairs with the Acquire in `id_in`.
@@ -166,16 +155,9 @@ impl StackTable {
         Err(Full)
     }
 
-    fn has_room(&self, level: usize, hash: StackHash) -> bool {
-        self.level(level).is_some_and(|base| {
-            (0..MAX_PROBES).any(|step| slot(base, level, hash, step).a.load(Ordering::Relaxed) == 0)
-        })
-    }
-
     fn probe(&self, level: usize, hash: StackHash) -> Option<StackId> {
-        let base = self.level(level)?;
         for step in 0..MAX_PROBES {
-            let slot = slot(base, level, hash, step);
+            let slot = self.levels.slot(level, place(hash), step)?;
             // Relaxed: what is behind it is read with Acquire.
             match slot.a.load(Ordering::Relaxed) {
                 0 => return None,
@@ -189,54 +171,13 @@ impl StackTable {
         }
         None
     }
-
-    fn level(&self, level: usize) -> Option<*const Slot> {
-        // Acquire: pairs with the Release in `level_or_map`.
-        let base = self.levels.get(level)?.load(Ordering::Acquire);
-        (!base.is_null()).then_some(base.cast_const())
-    }
-
-    fn newest_level(&self) -> Option<usize> {
-        self.levels.iter().rposition(|level| !level.load(Ordering::Relaxed).is_null())
-    }
-
-    fn level_or_map(&self, level: usize, arena: &Arena) -> Option<()> {
-        if !self.levels[level].load(Ordering::Relaxed).is_null() {
-            return Some(());
-        }
-        let slots = match level {
-            0 => arena.slice::<Slot, { level_slots(0) }>()?.as_ptr(),
-            1 => arena.slice::<Slot, { level_slots(1) }>()?.as_ptr(),
-            2 => arena.slice::<Slot, { level_slots(2) }>()?.as_ptr(),
-            3 => arena.slice::<Slot, { level_slots(3) }>()?.as_ptr(),
-            4 => arena.slice::<Slot, { level_slots(4) }>()?.as_ptr(),
-            5 => arena.slice::<Slot, { level_slots(5) }>()?.as_ptr(),
-            _ => arena.slice::<Slot, { level_slots(6) }>()?.as_ptr(),
-        };
-        // Release: pairs with the Acquire in `probe`. A thread that comes second leaves its zeros in the arena,
-        // untouched.
-        let _ = self.levels[level].compare_exchange(
-            core::ptr::null_mut(),
-            slots.cast_mut(),
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
-        Some(())
-    }
 }
 
 const ID_MASK: u64 = StackId::LIMIT as u64 - 1;
 
-const fn level_slots(level: usize) -> usize {
-    FIRST_LEVEL_SLOTS << (2 * level)
-}
-
-/// The `step`-th slot that `hash` may be in.
-fn slot(base: *const Slot, level: usize, hash: StackHash, step: usize) -> &'static Slot {
-    // The lower bits of the second lane are not in the slot.
-    let index = (hash.b as usize).wrapping_add(step) & (level_slots(level) - 1);
-    // SAFETY: a level has that many slots, zeroed, in memory that lives for ever.
-    unsafe { &*base.add(index) }
+/// Where to look for a hash. The lower bits of the second lane are not in the slot.
+fn place(hash: StackHash) -> usize {
+    hash.b as usize
 }
 
 /// Never that of an empty slot.
@@ -251,5 +192,3 @@ fn id_in(slot: &Slot, hash: StackHash) -> Option<StackId> {
     // A real id is never 0.
     (word & ID_MASK != 0 && word & !ID_MASK == hash.b & !ID_MASK).then(|| StackId::new((word & ID_MASK) as u32))
 }
-
-struct Full;

@@ -11,14 +11,13 @@
 //! the process was forked, costs a slot. Two threads may insert one call site twice: both rules are the same.
 
 use crate::arena::{Arena, Zeroed};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::levels::{Full, Levels};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use super::rule::Rule;
 
 /// Slots looked at on one level before the next is tried.
 const MAX_PROBES: usize = 8;
-/// Slots of the first level; each next one has four times as many.
-const FIRST_LEVEL_SLOTS: usize = 4096;
 /// 4096 · 4^5 = 4.2 million slots: 64 MiB, for programs that unload and load code without end.
 const LEVELS: usize = 6;
 /// A slot whose rule is about to be stored. No key: user addresses are not that small.
@@ -46,18 +45,13 @@ impl RuleKey {
 
 /// See the module's head.
 pub(crate) struct RuleTable {
-    levels: [AtomicPtr<Slot>; LEVELS],
-    newest: AtomicU32,
+    levels: Levels<Slot, LEVELS>,
     rules: AtomicU32,
 }
 
 impl RuleTable {
     pub(crate) const fn new() -> Self {
-        Self {
-            levels: [const { AtomicPtr::new(core::ptr::null_mut()) }; LEVELS],
-            newest: AtomicU32::new(0),
-            rules: AtomicU32::new(0),
-        }
+        Self { levels: Levels::new(), rules: AtomicU32::new(0) }
     }
 
     /// Rules that were inserted.
@@ -67,10 +61,9 @@ impl RuleTable {
 
     #[inline]
     pub(crate) fn find(&self, key: RuleKey) -> Option<Rule> {
-        let newest = self.newest.load(Ordering::Relaxed) as usize;
+        let newest = self.levels.newest();
         // PERF: the first slot of the newest level has nearly all of them.
-        if let Some(base) = self.level(newest) {
-            let slot = slot(base, newest, key, 0);
+        if let Some(slot) = self.levels.slot(newest, place(key), 0) {
             // Acquire: pairs with the Release in `insert_at`.
             if slot.key.load(Ordering::Acquire) == key.0 {
                 return Some(Rule::from_word(slot.rule.load(Ordering::Relaxed)));
@@ -94,21 +87,14 @@ impl RuleTable {
 
     /// Keeps the rule of `key`, memory permitting; otherwise it is compiled again the next time.
     pub(crate) fn insert(&self, key: RuleKey, rule: Rule, arena: &Arena) {
-        for level in self.newest.load(Ordering::Relaxed) as usize..LEVELS {
-            if self.level_or_map(level, arena).is_none() {
-                return;
-            }
-            if self.insert_at(level, key, rule).is_ok() {
-                self.rules.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
+        if self.levels.insert(arena, |level| self.insert_at(level, key, rule)).is_some() {
+            self.rules.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn insert_at(&self, level: usize, key: RuleKey, rule: Rule) -> Result<(), Full> {
-        let base = self.level(level).ok_or(Full)?;
         for step in 0..MAX_PROBES {
-            let slot = slot(base, level, key, step);
+            let slot = self.levels.slot(level, place(key), step).ok_or(Full)?;
             if slot.key.compare_exchange(0, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 slot.rule.store(rule.word(), Ordering::Relaxed);
                 // Release: pairs with the Acquire in `find` and `probe`.
@@ -120,9 +106,8 @@ impl RuleTable {
     }
 
     fn probe(&self, level: usize, key: RuleKey) -> Option<Rule> {
-        let base = self.level(level)?;
         for step in 0..MAX_PROBES {
-            let slot = slot(base, level, key, step);
+            let slot = self.levels.slot(level, place(key), step)?;
             // Acquire: pairs with the Release in `insert_at`.
             match slot.key.load(Ordering::Acquire) {
                 0 => return None,
@@ -132,54 +117,15 @@ impl RuleTable {
         }
         None
     }
-
-    #[inline]
-    fn level(&self, level: usize) -> Option<*const Slot> {
-        // Acquire: pairs with the Release in `level_or_map`.
-        let base = self.levels.get(level)?.load(Ordering::Acquire);
-        (!base.is_null()).then_some(base.cast_const())
-    }
-
-    fn level_or_map(&self, level: usize, arena: &Arena) -> Option<()> {
-        if self.level(level).is_none() {
-            let slots = match level {
-                0 => arena.slice::<Slot, { level_slots(0) }>()?.as_ptr(),
-                1 => arena.slice::<Slot, { level_slots(1) }>()?.as_ptr(),
-                2 => arena.slice::<Slot, { level_slots(2) }>()?.as_ptr(),
-                3 => arena.slice::<Slot, { level_slots(3) }>()?.as_ptr(),
-                4 => arena.slice::<Slot, { level_slots(4) }>()?.as_ptr(),
-                _ => arena.slice::<Slot, { level_slots(5) }>()?.as_ptr(),
-            };
-            // Release: pairs with the Acquire in `level`. A thread that comes second leaves its zeros in the arena,
-            // untouched.
-            let _ = self.levels[level].compare_exchange(
-                core::ptr::null_mut(),
-                slots.cast_mut(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            );
-        }
-        self.newest.fetch_max(level as u32, Ordering::Relaxed);
-        Some(())
-    }
 }
 
-const fn level_slots(level: usize) -> usize {
-    FIRST_LEVEL_SLOTS << (2 * level)
-}
-
-/// The `step`-th slot that `key` may be in.
+/// Where to look for a key.
 #[inline]
-fn slot(base: *const Slot, level: usize, key: RuleKey, step: usize) -> &'static Slot {
+fn place(key: RuleKey) -> usize {
     // PERF: return addresses differ in their low bits; a multiplication would spread them better and cost three
     // cycles of every frame's chain of dependent loads.
-    let hash = key.0 ^ key.0 >> 15 ^ key.0 >> 48;
-    let index = (hash as usize).wrapping_add(step) & (level_slots(level) - 1);
-    // SAFETY: a level has that many slots, zeroed, in memory that lives for ever.
-    unsafe { &*base.add(index) }
+    (key.0 ^ key.0 >> 15 ^ key.0 >> 48) as usize
 }
-
-struct Full;
 
 #[cfg(test)]
 mod tests {
