@@ -42,6 +42,9 @@ const ON_ALTERNATE: c_int = libc::SIGUSR2;
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);
+/// Threads that have an alternate stack with room for one handler that interrupts another. The one that std gives them
+/// has room for none such in an unoptimized build.
+static READY: AtomicU64 = AtomicU64::new(0);
 
 fn handle(signal: c_int, flags: c_int) {
     extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
@@ -143,7 +146,7 @@ fn assert_counted(way: Way, programs: u64) {
 }
 
 fn at_any_moment_by_a_timer(way: Way) {
-    handle(libc::SIGPROF, libc::SA_ONSTACK);
+    handle(libc::SIGPROF, 0);
     heaptally::start(way.config()).unwrap();
     static BLOCKS: AtomicU64 = AtomicU64::new(0);
     fn every(us: libc::suseconds_t) {
@@ -178,6 +181,7 @@ fn at_any_moment_from_another_thread(way: Way) {
     let body = || {
         let mut blocks = 0;
         with_alternate_stack(|| {
+            READY.fetch_add(1, Ordering::SeqCst);
             while !OVER.load(Ordering::SeqCst) {
                 in_program(64 + blocks % 64);
                 blocks += 1;
@@ -190,6 +194,9 @@ fn at_any_moment_from_another_thread(way: Way) {
         blocks
     };
     let threads = [thread::spawn(body), thread::spawn(body)];
+    while READY.load(Ordering::SeqCst) < threads.len() as u64 {
+        thread::yield_now();
+    }
     for number in 0..SIGNALS {
         let signal = if number % 4 < 2 { ON_OWN } else { ON_ALTERNATE };
         // SAFETY: the threads run until OVER is set.

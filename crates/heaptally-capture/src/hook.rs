@@ -26,7 +26,9 @@ use crate::thread_state::{Busy, Scratch, ThreadState};
 pub enum Thread {
     /// It has a state of its own.
     Own(&'static ThreadState),
-    /// It has none: still being registered, or there are too many threads, or no memory.
+    /// It is about to get one; this is a handler that has interrupted that, or what libc allocates meanwhile.
+    Registering,
+    /// It has none: there are too many threads, or no memory.
     Stateless,
     /// It has given its state back: it is being torn down.
     Ended,
@@ -88,6 +90,7 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
             Some(busy) => unsafe { allocated_in_state(state, busy, mode, block.size, entry) },
             None => allocated_shared(StackId::NO_STACK, mode, block.size, Some(&PROCESS.losses.nested)),
         },
+        Thread::Registering => allocated_shared(StackId::NO_STACK, mode, block.size, Some(&PROCESS.losses.nested)),
         Thread::Stateless => allocated_shared(StackId::NO_STACK, mode, block.size, None),
         Thread::Ended => allocated_shared(StackId::TEARDOWN, mode, block.size, None),
     };
@@ -130,7 +133,7 @@ pub fn freed(thread: Thread, block: Block, origin: Option<StackId>, hook_frame: 
             }
             None => freed_shared(shared_line, block.size),
         },
-        Thread::Stateless | Thread::Ended => freed_shared(shared_line, block.size),
+        Thread::Registering | Thread::Stateless | Thread::Ended => freed_shared(shared_line, block.size),
     }
 }
 

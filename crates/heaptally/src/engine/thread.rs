@@ -73,6 +73,7 @@ pub(crate) fn current(entry: Entry) -> Thread {
         }
         Some(state) => Thread::Own(state),
         None if ptr::eq(head, FRESH) => register(head),
+        None if ptr::eq(head, REGISTERING) => Thread::Registering,
         None if ptr::eq(head, ENDED) => Thread::Ended,
         None => Thread::Stateless,
     }
@@ -87,7 +88,7 @@ pub(crate) fn counts(thread: Thread) -> Counts {
 fn own_part(thread: Thread) -> Counts {
     match thread {
         Thread::Own(state) => counted(state),
-        Thread::Stateless | Thread::Ended => Counts::ZERO,
+        Thread::Registering | Thread::Stateless | Thread::Ended => Counts::ZERO,
     }
 }
 
