@@ -175,9 +175,13 @@ fn at_any_moment_from_another_thread(way: Way) {
     handle(ON_ALTERNATE, libc::SA_ONSTACK);
     heaptally::start(way.config()).unwrap();
     on_two_threads(|| ());
+    static READY: AtomicU64 = AtomicU64::new(0);
     let body = || {
         let mut blocks = 0;
         with_alternate_stack(|| {
+            in_program(64);
+            blocks += 1;
+            READY.fetch_add(1, Ordering::SeqCst);
             while !OVER.load(Ordering::SeqCst) {
                 in_program(64 + blocks % 64);
                 blocks += 1;
@@ -190,6 +194,10 @@ fn at_any_moment_from_another_thread(way: Way) {
         blocks
     };
     let threads = [thread::spawn(body), thread::spawn(body)];
+    // Before, they have std's alternate stack, which is too small for a handler in a handler.
+    while READY.load(Ordering::SeqCst) < 2 {
+        thread::yield_now();
+    }
     for number in 0..SIGNALS {
         let signal = if number % 4 < 2 { ON_OWN } else { ON_ALTERNATE };
         // SAFETY: the threads run until OVER is set.
