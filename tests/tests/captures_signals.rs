@@ -42,9 +42,6 @@ const ON_ALTERNATE: c_int = libc::SIGUSR2;
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);
-/// Threads that have an alternate stack with room for one handler that interrupts another. The one that std gives them
-/// has room for none such in an unoptimized build.
-static READY: AtomicU64 = AtomicU64::new(0);
 
 fn handle(signal: c_int, flags: c_int) {
     extern "C" fn on_signal(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
@@ -146,7 +143,7 @@ fn assert_counted(way: Way, programs: u64) {
 }
 
 fn at_any_moment_by_a_timer(way: Way) {
-    handle(libc::SIGPROF, 0);
+    handle(libc::SIGPROF, libc::SA_ONSTACK);
     heaptally::start(way.config()).unwrap();
     static BLOCKS: AtomicU64 = AtomicU64::new(0);
     fn every(us: libc::suseconds_t) {
@@ -178,9 +175,12 @@ fn at_any_moment_from_another_thread(way: Way) {
     handle(ON_ALTERNATE, libc::SA_ONSTACK);
     heaptally::start(way.config()).unwrap();
     on_two_threads(|| ());
+    static READY: AtomicU64 = AtomicU64::new(0);
     let body = || {
         let mut blocks = 0;
         with_alternate_stack(|| {
+            in_program(64);
+            blocks += 1;
             READY.fetch_add(1, Ordering::SeqCst);
             while !OVER.load(Ordering::SeqCst) {
                 in_program(64 + blocks % 64);
@@ -194,7 +194,8 @@ fn at_any_moment_from_another_thread(way: Way) {
         blocks
     };
     let threads = [thread::spawn(body), thread::spawn(body)];
-    while READY.load(Ordering::SeqCst) < threads.len() as u64 {
+    // Before, they have std's alternate stack, which is too small for a handler in a handler.
+    while READY.load(Ordering::SeqCst) < 2 {
         thread::yield_now();
     }
     for number in 0..SIGNALS {

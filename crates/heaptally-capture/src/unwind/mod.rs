@@ -182,8 +182,13 @@ impl Unwinder {
             if !self.modules.is_usable() {
                 return Outcome::Fallback(Fallback::Unavailable);
             }
-            thread.bounds = StackBounds::of_this_thread();
-            thread.bounds_known = true;
+            // SAFETY: the caller's.
+            if unsafe { self.is_outside_handlers(&mut thread.trace, *leaf, arena) } {
+                // What was captured in handlers before counts from other bounds.
+                thread.trace.reset();
+                thread.bounds = StackBounds::of_this_thread();
+                thread.bounds_known = true;
+            }
         }
         let limit = limit.clamp(1, MAX_FRAMES - 1);
         let joinable = match self.reuse() {
@@ -313,6 +318,35 @@ impl Unwinder {
         Ok(Walked { end, unwound, state: FrameState { pc, sp, fp, exact } })
     }
 
+    /// Whether no signal handler is on the stack, as far as can be told. The C library locks the thread to say where its
+    /// stack lies, and a handler may have interrupted it there: std asks when a thread starts.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Unwinder::capture`].
+    #[cold]
+    unsafe fn is_outside_handlers(&self, trace: &mut Trace, leaf: FrameState, arena: &Arena) -> bool {
+        let mut state = leaf;
+        for _ in 0..MAX_FRAMES {
+            let rule = match self.rules.find(RuleKey::new(state.pc, state.exact, 0)) {
+                Some(rule) => rule,
+                None => match self.rule_of(state.pc, state.exact, trace, arena) {
+                    Ok(Known::Rule(rule, _)) => rule,
+                    Ok(Known::Outside) => return true,
+                    Err(_) => return false,
+                },
+            };
+            // SAFETY: the walk's own states, and the rule of the pc.
+            match (rule.kind(), unsafe { rule.step_anywhere(state) }) {
+                (Kind::End, _) => return true,
+                (Kind::Sigreturn, _) | (_, None) => return false,
+                (_, Some(caller)) if caller.pc == 0 || caller.pc >= USER_ADDRESSES => return true,
+                (_, Some(caller)) => state = caller,
+            }
+        }
+        true
+    }
+
     /// Whether a signal handler that runs now, and entered the hook at `entry`, has interrupted the operation that
     /// began at the stack pointer `busy`: a signal frame lies between them. Without one, the operation's frames are no
     /// more: the thread has left them by a jump. Asked only when the hook finds itself entered twice.
@@ -325,20 +359,11 @@ impl Unwinder {
         let mut state = entry.state();
         for _ in 0..MAX_FRAMES {
             let Some(rule) = self.immortal_rule(state, arena) else { break };
-            let caller = match rule.kind() {
-                Kind::Plain => {
-                    // SAFETY: the walk's own states, and the rule of the pc.
-                    let below = unsafe { rule.step_below(state, UNKNOWN_END) };
-                    // SAFETY: as above.
-                    let caller = below.or_else(|| unsafe { rule.step_to_another_stack(state, UNKNOWN_END) });
-                    let Some(caller) = caller else { break };
-                    caller
-                }
-                // SAFETY: as above.
-                Kind::Indirect | Kind::Sigreturn => unsafe { rule.step_elsewhere(state) },
-                Kind::End => return false,
-                Kind::Complex => break,
-            };
+            if rule.kind() == Kind::End {
+                return false;
+            }
+            // SAFETY: the walk's own states, and the rule of the pc.
+            let Some(caller) = (unsafe { rule.step_anywhere(state) }) else { break };
             // The caller of a signal frame is what it interrupted: here a frame of the operation, or one further in.
             if caller.exact && caller.sp <= busy as u64 {
                 return true;

@@ -226,6 +226,27 @@ impl Rule {
         }
     }
 
+    /// The caller's state by any rule, on a stack of which nothing is known; `None` for a rule without a step, and for
+    /// one that leads where no stack is.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Rule::step_below`].
+    #[cold]
+    pub(crate) unsafe fn step_anywhere(self, frame: FrameState) -> Option<FrameState> {
+        match self.kind() {
+            Kind::Plain => {
+                // SAFETY: the caller's promise.
+                let below = unsafe { self.step_below(frame, UNKNOWN_END) };
+                // SAFETY: as above.
+                below.or_else(|| unsafe { self.step_to_another_stack(frame, UNKNOWN_END) })
+            }
+            // SAFETY: as above.
+            Kind::Indirect | Kind::Sigreturn => Some(unsafe { self.step_elsewhere(frame) }),
+            Kind::End | Kind::Complex => None,
+        }
+    }
+
     /// The words that the step from `frame` to `caller` read; `None` for a rule without a step.
     ///
     /// # Safety
