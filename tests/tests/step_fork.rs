@@ -177,7 +177,9 @@ fn in_child() -> Result<u8, String> {
 fn children_forked_at_any_instruction_of_an_operation_count_and_report() {
     step::handle(on_step);
     heaptally::start(Config::new().modules(["step_fork"]).symbolize(Symbolize::Off)).unwrap();
-    for operation in OPERATIONS.into_iter().filter(|&operation| operation != Operation::EndThread) {
+    for operation in
+        OPERATIONS.into_iter().filter(|operation| !matches!(operation, Operation::AskLibc | Operation::EndThread))
+    {
         // Once for the rules: from then on it takes as many instructions each time.
         AT.store(UNSTEPPED, Ordering::Relaxed);
         operation::on_new_thread(worker, operation);

@@ -130,7 +130,9 @@ fn jumps_everywhere(verified: bool) -> Result<(), String> {
         config = config.verify_captures(NonZeroU32::MIN, OnMismatch::Abort);
     }
     heaptally::start(config).map_err(|error| error.to_string())?;
-    for operation in OPERATIONS.into_iter().filter(|&operation| operation != Operation::EndThread) {
+    for operation in
+        OPERATIONS.into_iter().filter(|operation| !matches!(operation, Operation::AskLibc | Operation::EndThread))
+    {
         // Once for the rules: from then on it takes as many instructions each time.
         AT.store(UNSTEPPED, Ordering::Relaxed);
         operation::on_new_thread(worker, operation);

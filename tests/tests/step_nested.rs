@@ -2,7 +2,7 @@
 //! its first capture, of a rule's compilation and of the thread's end. Its blocks have the right stack or, counted, none.
 //!
 //! Each operation is stepped through once with the handler running at all instructions, and then again and again, each
-//! time with the handler at one instruction only, so that it comes to a thread that it has not prepared. Bound: 20,000
+//! time with the handler at one instruction only, so that it comes to a thread that it has not prepared. Bound: 15,000
 //! steps for the latter, an operation: 1 to 60 instructions. `HEAPTALLY_STEPS=all` visits all of them, for hours.
 #![cfg(not(heaptally_portable))]
 
@@ -35,7 +35,7 @@ static ALLOC: TallyAlloc<Bump> = TallyAlloc::new(Bump);
 
 /// Of one operation, and steps to get there.
 const VISITS: u64 = 60;
-const BUDGET: u64 = 20_000;
+const BUDGET: u64 = 15_000;
 /// The handler runs at every instruction.
 const EVERY: u64 = u64::MAX;
 

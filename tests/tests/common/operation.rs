@@ -6,6 +6,7 @@
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ffi::c_void;
 use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,17 +25,21 @@ pub(crate) enum Operation {
     SameStack,
     Free,
     Realloc,
+    /// No operation of the allocator: libc is asked for the thread's stack, as std does when a thread starts, under a lock
+    /// that a handler must not wait for.
+    AskLibc,
     /// No operation: the thread ends, and gives its state back.
     EndThread,
 }
 
-pub(crate) const OPERATIONS: [Operation; 7] = [
+pub(crate) const OPERATIONS: [Operation; 8] = [
     Operation::First,
     Operation::NewCode,
     Operation::NewStack,
     Operation::SameStack,
     Operation::Free,
     Operation::Realloc,
+    Operation::AskLibc,
     Operation::EndThread,
 ];
 
@@ -49,6 +54,10 @@ impl Operation {
             begin();
             black_box(allocate(BYTES));
             return;
+        }
+        if self == Self::AskLibc {
+            begin();
+            return ask_libc();
         }
         let block = allocate(PREPARED_BYTES);
         match self {
@@ -72,7 +81,7 @@ impl Operation {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let next = || NEXT.fetch_add(1, Ordering::Relaxed);
         match self {
-            Self::First | Self::SameStack | Self::EndThread => {}
+            Self::First | Self::SameStack | Self::AskLibc | Self::EndThread => {}
             Self::NewCode => {
                 black_box(PLACES[next() as usize % PLACES.len()]());
             }
@@ -97,6 +106,7 @@ impl Operation {
             Self::SameStack => (3, PREPARED_BYTES + 2 * BYTES, 0),
             Self::Free => (1, PREPARED_BYTES, 1),
             Self::Realloc => (2, PREPARED_BYTES + GROWN_BYTES, 1),
+            Self::AskLibc => (0, 0, 0),
             Self::EndThread => (1, PREPARED_BYTES, 0),
         };
         Counts {
@@ -105,6 +115,16 @@ impl Operation {
             freed_blocks: freed_blocks * times,
             freed_bytes: freed_blocks * PREPARED_BYTES as u64 * times,
         }
+    }
+}
+
+#[inline(never)]
+fn ask_libc() {
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: the attributes are filled by the first call, and destroyed once.
+    unsafe {
+        assert_eq!(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()), 0);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
     }
 }
 
