@@ -3,7 +3,8 @@
 //!
 //! Each operation is stepped through once with the handler running at all instructions, and then again and again, each
 //! time with the handler at one instruction only, so that it comes to a thread that it has not prepared. Bound: 15,000
-//! steps for the latter, an operation: 1 to 60 instructions. `HEAPTALLY_STEPS=all` visits all of them, for hours.
+//! steps for the latter, an operation: 1 to 60 instructions, and 50 of a thread's registration. `HEAPTALLY_STEPS=all`
+//! visits all of them, for hours.
 #![cfg(not(heaptally_portable))]
 
 #[path = "common/bump.rs"]
@@ -36,6 +37,9 @@ static ALLOC: TallyAlloc<Bump> = TallyAlloc::new(Bump);
 /// Of one operation, and steps to get there.
 const VISITS: u64 = 60;
 const BUDGET: u64 = 15_000;
+/// Within so many instructions of its first allocation a thread is registered; every so many of them are visited.
+const REGISTRATION: u64 = 2500;
+const REGISTRATION_STRIDE: usize = 50;
 /// The handler runs at every instruction.
 const EVERY: u64 = u64::MAX;
 
@@ -150,7 +154,9 @@ fn handlers_everywhere(tracking: Tracking) -> Result<(), String> {
         run(operation);
         let steps = STEPS.load(Ordering::Relaxed);
         let mut visits = 1;
-        for step in step::chosen(steps, VISITS, BUDGET) {
+        let registration = if operation == Operation::First { steps.min(REGISTRATION) } else { 0 };
+        let registration = (0..registration).step_by(REGISTRATION_STRIDE);
+        for step in step::chosen(steps, VISITS, BUDGET).chain(registration) {
             AT.store(step, Ordering::Relaxed);
             run(operation);
             visits += 1;
@@ -177,6 +183,9 @@ fn assert_charged_or_shown(before: &Snapshot, after: &Snapshot, handled: u64, pr
     let without_stack = change(|snapshot| pseudo_rows(snapshot, &[SiteKind::NoStack, SiteKind::Teardown]));
     assert_eq!(in_handler + without_stack, by_handler(handled));
     assert_eq!(change(|snapshot| rows_of(snapshot, "step_nested::operation")), program);
+    // Each of them is told: what it interrupted was the allocator.
+    let nested = after.losses().no_stack_nested - before.losses().no_stack_nested;
+    assert_eq!(change(|snapshot| pseudo_rows(snapshot, &[SiteKind::NoStack])).allocated_blocks, nested);
     let losses = after.losses();
     assert_eq!((losses.abandoned, losses.no_stack_failed, losses.unknown_frees.blocks), (0, 0, 0), "{losses:?}");
     assert_eq!((after.captures().implausible, after.captures().mismatched), (0, 0));

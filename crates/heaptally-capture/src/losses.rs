@@ -7,7 +7,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Counts of events since the process began.
 pub struct Losses {
-    /// Allocations made inside a signal handler that interrupted the hook.
+    /// Allocations made inside a signal handler that interrupted the hook, or a thread's registration.
     pub nested: AtomicU64,
     /// Allocations whose stack the unwinder could not give.
     pub capture_failed: AtomicU64,
