@@ -13,6 +13,8 @@ mod child;
 mod conserved;
 #[path = "common/operation.rs"]
 mod operation;
+#[path = "common/program.rs"]
+mod program;
 #[path = "common/step.rs"]
 mod step;
 
@@ -66,10 +68,11 @@ const IN_CHILD: u8 = 4;
 /// What became of the handler's child.
 static OUTCOME: Mutex<Result<u8, String>> = Mutex::new(Ok(0));
 
-fn on_step(step: u64, _: &mut libc::ucontext_t) {
+fn on_step(step: u64, context: &mut libc::ucontext_t) {
     match AT.load(Ordering::Relaxed) {
         NOWHERE => return note_count(step),
-        at if at != step => return,
+        // A fork takes the locks of malloc, which libc may hold where it was interrupted.
+        at if step < at || !program::is_interrupted(context) => return,
         _ => {}
     }
     step::end();

@@ -11,6 +11,8 @@ mod bump;
 mod child;
 #[path = "common/operation.rs"]
 mod operation;
+#[path = "common/program.rs"]
+mod program;
 #[path = "common/step.rs"]
 mod step;
 
@@ -54,23 +56,15 @@ thread_local! {
 }
 
 fn on_step(step: u64, context: &mut libc::ucontext_t) {
-    let registers = &mut context.uc_mcontext.gregs;
-    // From the program's own code, the hook's, and the test's: what libc was about to do must be done.
-    if step >= AT.load(Ordering::Relaxed) && is_in_program(registers[libc::REG_RIP as usize] as usize) {
+    // What libc was about to do must be done.
+    if step >= AT.load(Ordering::Relaxed) && program::is_interrupted(context) {
         JUMPS.fetch_add(1, Ordering::Relaxed);
         step::end();
+        let registers = &mut context.uc_mcontext.gregs;
         registers[libc::REG_RIP as usize] = landed as *const () as i64;
         registers[libc::REG_RSP as usize] = LANDING.get() as i64;
         registers[libc::REG_RBP as usize] = 0;
     }
-}
-
-fn is_in_program(pc: usize) -> bool {
-    unsafe extern "C" {
-        static __executable_start: u8;
-        static etext: u8;
-    }
-    (ptr::addr_of!(__executable_start).addr()..ptr::addr_of!(etext).addr()).contains(&pc)
 }
 
 unsafe extern "C-unwind" {

@@ -13,6 +13,8 @@ mod child;
 mod conserved;
 #[path = "common/operation.rs"]
 mod operation;
+#[path = "common/program.rs"]
+mod program;
 #[path = "common/step.rs"]
 mod step;
 
@@ -46,8 +48,8 @@ static IS_STARTED: AtomicBool = AtomicBool::new(false);
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-fn on_step(step: u64, _: &mut libc::ucontext_t) {
-    if step == AT.load(Ordering::Relaxed) {
+fn on_step(step: u64, context: &mut libc::ucontext_t) {
+    if step >= AT.load(Ordering::Relaxed) && program::is_interrupted(context) {
         step::end();
         IS_WAITING.store(true, Ordering::SeqCst);
         while !IS_STARTED.load(Ordering::SeqCst) {
