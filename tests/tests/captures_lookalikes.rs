@@ -18,6 +18,7 @@ use std::{mem, ptr};
 use captures::{Way, assert_charged, on_two_threads, snapshot};
 use heaptally::{Snapshot, TallyAlloc};
 use heaptally_tests::c_frames::{self, Caller};
+use heaptally_tests::stacks;
 
 #[global_allocator]
 static ALLOC: TallyAlloc = TallyAlloc::system();
@@ -26,6 +27,7 @@ fn main() {
     captures::main(&[
         ("frames of equal places and other callers", frames_of_equal_places_and_other_callers),
         ("frames of equal alignment and other callers", frames_of_equal_alignment_and_other_callers),
+        ("places in turns below callers that change", places_in_turns_below_callers_that_change),
         ("threads on stacks that were others'", threads_on_stacks_that_were_others),
     ]);
 }
@@ -110,6 +112,44 @@ fn blocks_through(snapshot: &Snapshot, function: &str) -> u64 {
         site.function() == "captures_lookalikes::leaf" && lines.any(|line| &*line.function == function)
     });
     sites.map(|site| site.counts().allocated_blocks).sum()
+}
+
+#[inline(never)]
+fn here() {
+    leaf();
+    black_box(());
+}
+
+#[inline(never)]
+fn there() {
+    leaf();
+    black_box(1);
+}
+
+/// Ten callers with frames of one size on each of two levels: for the two places where blocks are made, everything
+/// nearby is as it was when they were met last, and only a word further out says who is calling.
+fn places_in_turns_below_callers_that_change(way: Way) {
+    heaptally::start(way.config()).unwrap();
+    captures::some_alike();
+    for _ in 0..ROUNDS {
+        for number in 0..100 {
+            stacks::at(number, 2, &mut || {
+                for _ in 0..3 {
+                    here();
+                    there();
+                }
+            });
+        }
+    }
+    let snapshot = snapshot(way);
+    for place in ["here", "there"].map(|name| format!("captures_lookalikes::{name}")) {
+        let sites = snapshot.sites().iter().filter(|site| {
+            let mut lines = site.frames().flat_map(|frame| frame.lines.iter());
+            lines.any(|line| *line.function == place)
+        });
+        let blocks: Vec<u64> = sites.map(|site| site.counts().allocated_blocks).collect();
+        assert_eq!(blocks, [3 * ROUNDS; 100], "{place}");
+    }
 }
 
 /// A stack that the test maps itself, and unmaps.
