@@ -322,11 +322,11 @@ fn record(state: &ThreadState, capturer: &mut Capturer, hash: StackHash) -> Opti
     if outline.truncated {
         Losses::count(&PROCESS.losses.truncated_stacks);
     }
-    let past_half = room.past_half;
+    let wants_drain = room.wants_drain;
     // The record first, the entry then: every id that anybody can find has its record.
     room.fill(id, capturer.leaf_first().map(RecordedIp::word));
     capturer.set_recorded(id);
-    if past_half {
+    if wants_drain {
         PROCESS.doorbell.ring();
     }
     Some(PROCESS.stacks.insert(hash, id, &PROCESS.arena))

@@ -44,6 +44,10 @@ const _: () = assert!(SEGMENT_BYTES == 8192);
 pub const MIN_RING_BYTES: usize = 2 * SEGMENT_BYTES;
 const _: () = assert!(2 + MAX_DEPTH < SEGMENT_WORDS);
 
+/// What a ring holds when it first asks to be drained. Long before it is full: who drains needs longer for a stack than
+/// who records it.
+const DRAIN_FROM_BYTES: usize = 512 << 10;
+
 const POOL_BLOCKS: usize = 1024;
 const POOL_PER_BLOCK: usize = 1024;
 
@@ -208,8 +212,8 @@ impl Record<'_> {
 pub(crate) struct Room {
     segment: &'static Segment,
     outline: Outline,
-    /// Whether the ring has passed half its budget and wants to be drained.
-    pub(crate) past_half: bool,
+    /// Whether the ring has come to hold [`DRAIN_FROM_BYTES`], or half its budget, and wants to be drained.
+    pub(crate) wants_drain: bool,
 }
 
 impl Room {
@@ -255,8 +259,9 @@ impl Ring {
             Some(tail) if tail.written.load(Ordering::Relaxed) as usize + words <= SEGMENT_WORDS => tail,
             tail => self.extend(tail, budget_bytes, pool, arena)?,
         };
-        let past_half = self.length.load(Ordering::Relaxed) as usize * SEGMENT_BYTES > budget_bytes / 2;
-        Ok(Room { segment, outline, past_half })
+        let wants_drain =
+            self.length.load(Ordering::Relaxed) as usize * SEGMENT_BYTES > DRAIN_FROM_BYTES.min(budget_bytes / 2);
+        Ok(Room { segment, outline, wants_drain })
     }
 
     fn extend(
@@ -347,9 +352,9 @@ mod tests {
     ) -> Result<bool, RingFull> {
         let outline = Outline { base: None, new: ips.len(), truncated };
         let room = ring.reserve(outline, BUDGET_BYTES, pool, arena)?;
-        let past_half = room.past_half;
+        let wants_drain = room.wants_drain;
         room.fill(StackId::new(id as u32), ips.iter().map(|&ip| ip as u64));
-        Ok(past_half)
+        Ok(wants_drain)
     }
 
     fn drain_all(ring: &Ring, pool: &SegmentPool, arena: &Arena) -> Vec<(usize, bool, Vec<u64>)> {

@@ -42,6 +42,7 @@ pub(crate) struct Segment {
     pub(crate) join: usize,
     pub(crate) join_sp: u64,
     pub(crate) join_fp: u64,
+    pub(crate) join_exact: bool,
     pub(crate) join_hash: StackHash,
     /// Words of the trace, in whole blocks, that vouch for what is further out.
     pub(crate) outer_words: usize,

@@ -189,6 +189,7 @@ impl Trace {
         let joined = self.frames.get(segment.join)?;
         let same_join = joined.sp == segment.join_sp
             && joined.hash == segment.join_hash
+            && joined.exact == segment.join_exact
             && (!joined.fp_is_live || joined.fp == segment.join_fp);
         // SAFETY: see above. The frame that is joined lies further out than the live one, as it did then.
         unsafe {
@@ -521,6 +522,7 @@ impl Trace {
         segment.join = self.joined;
         segment.join_sp = joined.sp;
         segment.join_fp = joined.fp;
+        segment.join_exact = joined.exact;
         segment.join_hash = joined.hash;
         segment.outer_words = outer_words;
         segment.inner_words = inner_words;

@@ -1,6 +1,6 @@
 //! The background thread, and how others ask it for things.
 //!
-//! One thread named `heaptally`, all signals blocked. It sleeps until the doorbell rings: a ring has passed half, or
+//! One thread named `heaptally`, all signals blocked. It sleeps until the doorbell rings: a ring has filled up a little, or
 //! somebody wants a snapshot. Its priority is that of the others: who asks waits for it, and without privileges a
 //! lowered one could not be raised again. What is symbolized is symbolized here, on a stack of known size, under no
 //! lock of ours; who asks waits for the answer. Idle it takes no processor time at all, once its caches are released.
