@@ -15,7 +15,14 @@ pub struct Ledger {
     allocated_bytes: AtomicU64,
     freed_blocks: AtomicU64,
     freed_bytes: AtomicU64,
+    /// Of the blocks, those that heaptally makes larger by a tag.
+    allocated_small: AtomicU64,
+    freed_small: AtomicU64,
 }
+
+/// Blocks of so many bytes keep their size, smaller ones get a tag behind their last byte.
+const LARGE_FROM_BYTES: usize = 256;
+const TAG_BYTES: u64 = 8;
 
 impl Ledger {
     /// Nothing counted.
@@ -25,6 +32,8 @@ impl Ledger {
             allocated_bytes: AtomicU64::new(0),
             freed_blocks: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
+            allocated_small: AtomicU64::new(0),
+            freed_small: AtomicU64::new(0),
         }
     }
 
@@ -38,12 +47,24 @@ impl Ledger {
         }
     }
 
+    /// What heaptally must have asked the allocator inside for, if this is what it was asked for.
+    pub fn with_tags(&self) -> Counts {
+        let counts = self.counts();
+        Counts {
+            allocated_bytes: counts.allocated_bytes + TAG_BYTES * self.allocated_small.load(Ordering::SeqCst),
+            freed_bytes: counts.freed_bytes + TAG_BYTES * self.freed_small.load(Ordering::SeqCst),
+            ..counts
+        }
+    }
+
     fn count_allocated(&self, size: usize) {
+        self.allocated_small.fetch_add(u64::from(size < LARGE_FROM_BYTES), Ordering::SeqCst);
         self.allocated_blocks.fetch_add(1, Ordering::SeqCst);
         self.allocated_bytes.fetch_add(size as u64, Ordering::SeqCst);
     }
 
     fn count_freed(&self, size: usize) {
+        self.freed_small.fetch_add(u64::from(size < LARGE_FROM_BYTES), Ordering::SeqCst);
         self.freed_blocks.fetch_add(1, Ordering::SeqCst);
         self.freed_bytes.fetch_add(size as u64, Ordering::SeqCst);
     }

@@ -2,12 +2,9 @@
 //!
 //! A test declares [`watched`] as its global allocator and calls [`assert_exact`] at its quiet points.
 
-use heaptally::{Counts, TallyAlloc};
+use heaptally::TallyAlloc;
 
 use crate::{Ledger, Oracle, Strict, assert_conserved, assert_settles};
-
-/// Bytes of the tag that every block carries.
-const TAG_BYTES: u64 = 8;
 
 /// What the program has asked for.
 pub static ASKED: Ledger = Ledger::new();
@@ -23,23 +20,14 @@ pub const fn watched() -> Watched {
 }
 
 /// Asserts, at a quiet point, that heaptally's totals are what the program asked for, that the system was asked for
-/// that and a tag more for each block, and that the rows of a snapshot add up.
+/// that and a tag more for each small block, and that the rows of a snapshot add up.
 ///
 /// Frees of blocks that heaptally does not know are in both ledgers and not in its totals: there must be none so far.
 #[track_caller]
 pub fn assert_exact(what: &str) {
     assert_settles(what, || (heaptally::totals().counts(), ASKED.counts()));
-    assert_settles(what, || (tagged(heaptally::totals().counts()), SERVED.counts()));
+    assert_settles(what, || (ASKED.with_tags(), SERVED.counts()));
     let snapshot = assert_conserved(what);
     assert_eq!(snapshot.losses().unknown_frees.blocks, 0, "{what}");
     assert_settles(what, || (heaptally::totals().counts(), ASKED.counts()));
-}
-
-/// What the allocator inside must have been asked for.
-fn tagged(counts: Counts) -> Counts {
-    Counts {
-        allocated_bytes: counts.allocated_bytes + TAG_BYTES * counts.allocated_blocks,
-        freed_bytes: counts.freed_bytes + TAG_BYTES * counts.freed_blocks,
-        ..counts
-    }
 }

@@ -4,12 +4,13 @@
 
 #[path = "common/bump.rs"]
 mod bump;
-
-use std::mem;
+#[path = "common/refusal.rs"]
+mod refusal;
 
 use bump::Bump;
 use heaptally::{Config, Counts, SiteKind, Snapshot, Symbolize, TallyAlloc};
 use heaptally_tests::{ASKED, Block, Oracle, SERVED, assert_conserved, assert_exact, stacks};
+use refusal::Refusal;
 
 /// The program's memory is there before the system refuses more.
 #[global_allocator]
@@ -20,29 +21,6 @@ const STACKS: usize = 10_000;
 const BLOCK_BYTES: u64 = 100;
 /// While it refuses, the system is asked at every 4096th time: at the latest then there is memory again.
 const LATER_STACKS: usize = 10_000;
-
-/// Refuses new mappings to this process until it is dropped.
-struct Refusal(libc::rlimit);
-
-impl Refusal {
-    fn begin() -> Self {
-        // SAFETY: reads into a limit of ours, and sets one; what is mapped stays.
-        unsafe {
-            let mut before: libc::rlimit = mem::zeroed();
-            assert_eq!(libc::getrlimit(libc::RLIMIT_AS, &mut before), 0);
-            let less = libc::rlimit { rlim_cur: 1 << 20, ..before };
-            assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &less), 0);
-            Self(before)
-        }
-    }
-}
-
-impl Drop for Refusal {
-    fn drop(&mut self) {
-        // SAFETY: the limit that was set before.
-        unsafe { libc::setrlimit(libc::RLIMIT_AS, &self.0) };
-    }
-}
 
 #[test]
 fn without_memory_of_its_own_heaptally_serves_and_counts_all_the_same() {

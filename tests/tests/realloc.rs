@@ -30,12 +30,15 @@ fn counts_of_the_thread() {
     let mut block = Block::new(100, 8);
     let change =
         |allocated_bytes, freed_bytes| Counts { allocated_blocks: 1, allocated_bytes, freed_blocks: 1, freed_bytes };
-    assert_eq!(heaptally::measure(|| block.resize(1000)), (Ok(()), change(1000, 100)));
-    assert_eq!(heaptally::measure(|| block.resize(1_000_000)), (Ok(()), change(1_000_000, 1000)));
-    assert_eq!(heaptally::measure(|| block.resize(10)), (Ok(()), change(10, 1_000_000)));
-    assert_eq!(heaptally::measure(|| refusing(|| block.resize(5000))), (Err(Refused), Counts::ZERO));
-    assert_eq!(heaptally::measure(|| block.resize(20)), (Ok(()), change(20, 10)));
-    let freed = Counts { freed_blocks: 1, freed_bytes: 20, ..Counts::ZERO };
+    // Blocks of 256 bytes and more are large: their tags are elsewhere. 255 bytes and a tag are more than 256.
+    let sizes = [1000, 1_000_000, 10, 20, 255, 256, 255, 4096, 263, 1, 300];
+    let mut size = 100;
+    for new_size in sizes {
+        assert_eq!(heaptally::measure(|| refusing(|| block.resize(new_size))), (Err(Refused), Counts::ZERO));
+        assert_eq!(heaptally::measure(|| block.resize(new_size)), (Ok(()), change(new_size as u64, size as u64)));
+        size = new_size;
+    }
+    let freed = Counts { freed_blocks: 1, freed_bytes: 300, ..Counts::ZERO };
     assert_eq!(heaptally::measure(|| drop(block)), ((), freed));
 }
 

@@ -13,13 +13,12 @@ use core::mem::size_of;
 use core::ptr::NonNull;
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sys;
+use crate::sys::{self, PAGE_BYTES};
 
 /// Bytes of one chunk. One mapping of this size costs as much as one of a page.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Requests above this get a mapping of their own, so that a chunk's tail is not thrown away for them.
 const LARGE_BYTES: usize = CHUNK_BYTES / 4;
-const PAGE_BYTES: usize = 4096;
 /// The strongest alignment that can be asked for.
 const MAX_ALIGN: usize = 128;
 
@@ -84,6 +83,23 @@ impl Arena {
         Some(unsafe { core::slice::from_raw_parts(bytes.cast::<T>().as_ptr(), len) })
     }
 
+    /// A zeroed `T` of many pages, few of which will be touched, or `None` when the system gives no memory. Whose it is
+    /// knows how much of it is in use: it is not among the bytes handed out.
+    pub(crate) fn sparse<T: Zeroed>(&self) -> Option<NonNull<T>> {
+        const { assert!(align_of::<T>() <= PAGE_BYTES) };
+        self.map(size_of::<T>().next_multiple_of(PAGE_BYTES)).map(NonNull::cast)
+    }
+
+    /// Gives back what [`Arena::sparse`] gave.
+    ///
+    /// # Safety
+    ///
+    /// Nobody has seen it.
+    pub(crate) unsafe fn take_back<T: Zeroed>(&self, sparse: NonNull<T>) {
+        // SAFETY: the caller's; the length is the one that was mapped.
+        unsafe { self.unmap(sparse.cast(), size_of::<T>().next_multiple_of(PAGE_BYTES)) };
+    }
+
     /// Bytes handed out: an upper bound of what this crate has touched.
     pub fn handed_out_bytes(&self) -> usize {
         self.handed_out_bytes.load(Ordering::Relaxed)
@@ -143,9 +159,8 @@ impl Arena {
         unsafe { fresh.as_ref() }.used.store(size_of::<Chunk>(), Ordering::Relaxed);
         // Release: pairs with the Acquire in `bytes`.
         if self.current.compare_exchange(full, fresh.as_ptr(), Ordering::Release, Ordering::Relaxed).is_err() {
-            self.mapped_bytes.fetch_sub(CHUNK_BYTES, Ordering::Relaxed);
             // SAFETY: nobody has seen this mapping.
-            unsafe { sys::unmap(fresh.cast(), CHUNK_BYTES) };
+            unsafe { self.unmap(fresh.cast(), CHUNK_BYTES) };
         }
         Some(())
     }
@@ -171,5 +186,14 @@ impl Arena {
             }
         }
         address
+    }
+
+    /// # Safety
+    ///
+    /// As for [`sys::unmap`].
+    unsafe fn unmap(&self, address: NonNull<u8>, len_bytes: usize) {
+        self.mapped_bytes.fetch_sub(len_bytes, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        unsafe { sys::unmap(address, len_bytes) };
     }
 }

@@ -75,16 +75,16 @@ impl Head {
         self.gate.store(TRACKED, Ordering::Relaxed);
     }
 
-    /// What the tag of a block allocated on the short path is, as long as the owner may take it; afterwards what no
-    /// tag is. One test for both.
+    /// What the tag of a block at `place` that was allocated on the short path is, as long as the owner may take it;
+    /// afterwards what no tag is. One test for both.
     #[inline(always)]
-    pub(crate) fn off_tag(&self, block: *mut u8, size: usize) -> u64 {
+    pub(crate) fn off_tag(&self, place: u64) -> u64 {
         // PERF: as in `is_off`, one instruction less. The same arithmetic as `tag::seal`, for the id 0.
         // Relaxed: as in `is_off`.
         const { assert!(StackId::BEFORE_START.index() == 0) };
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
-            let mut product = tag::place(block, size);
+            let mut product = place;
             // SAFETY: reads one live, aligned word.
             unsafe {
                 core::arch::asm!(
@@ -99,7 +99,7 @@ impl Head {
         }
         #[cfg(not(all(target_arch = "x86_64", not(miri))))]
         {
-            tag::seal(tag::place(block, size), self.off_key.load(Ordering::Relaxed))
+            tag::seal(place, self.off_key.load(Ordering::Relaxed))
         }
     }
 

@@ -13,12 +13,13 @@ use crate::counter::Line;
 use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
+use crate::page_map::PAGE_MAP;
 use crate::process::PROCESS;
 use crate::ring::RecordedIp;
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
-use crate::tag;
+use crate::tag::{self, Slot};
 use crate::thread_state::{Busy, Scratch, ThreadState};
 
 /// The calling thread, as the thread-local pointer says.
@@ -39,20 +40,34 @@ pub enum Thread {
 pub struct Block {
     /// Its address.
     pub address: *mut u8,
-    /// The bytes the program asked for; the tag lies behind them.
+    /// The bytes the program asked for.
     pub size: usize,
 }
 
-/// Counts an allocation while tracking is off: two additions and the tag.
+/// What was known of a block before it was freed.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    /// The stack that it came from; `None` when no tag vouches for it.
+    id: Option<StackId>,
+    /// What was in its slot.
+    word: u64,
+}
+
+/// Counts an allocation while tracking is off: two additions and the tag. False, and nothing done, when the block has no
+/// slot for a tag yet.
 ///
 /// # Safety
 ///
-/// The block has room for a tag, is freshly allocated and the caller's; `head` is the calling thread's, and off.
-#[inline(always)]
-pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) {
+/// The block was allocated with [`tag::tagged_layout`] just now and is the caller's; `head` is the calling thread's, and
+/// off.
+#[inline]
+pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) -> bool {
+    // SAFETY: the caller's block.
+    let Some(slot) = (unsafe { Slot::of(address, size) }) else { return false };
     head.before_start.count_allocated(size);
     // SAFETY: the caller's block.
-    unsafe { tag::write(address, size, StackId::BEFORE_START) };
+    unsafe { slot.write(StackId::BEFORE_START) };
+    true
 }
 
 /// Counts a free while tracking is off; false, and nothing done, when it is not off or the tag is not the only one
@@ -61,25 +76,45 @@ pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) {
 /// # Safety
 ///
 /// The block is still the caller's; `head` is the calling thread's.
-#[inline(always)]
+#[inline]
 pub unsafe fn freed_off(head: &Head, address: *mut u8, size: usize) -> bool {
     // SAFETY: the caller's block.
-    let ours = head.off_tag(address, size) == unsafe { tag::slot(address, size).read_unaligned() };
+    let Some(slot) = (unsafe { Slot::of(address, size) }) else { return false };
+    // SAFETY: the caller's block.
+    let ours = head.off_tag(slot.place()) == unsafe { slot.get() };
     if ours {
         head.before_start.count_freed(size);
+        // SAFETY: the caller's block.
+        unsafe { slot.clear(size) };
     }
     ours
+}
+
+/// Whether there is a place for the tag of a block, as there always is for that of a small one. Once there is, it stays.
+///
+/// # Safety
+///
+/// The block was allocated with [`tag::tagged_layout`] and is the caller's.
+#[inline]
+pub unsafe fn has_slot(address: *mut u8, size: usize) -> bool {
+    // SAFETY: the caller's block.
+    unsafe { Slot::of(address, size) }.is_some()
 }
 
 /// Counts an allocation, charges it to its stack, and tags the block.
 ///
 /// # Safety
 ///
-/// `block` is freshly allocated and the caller's; `thread` is the calling thread; `entry` was read in a function that
-/// has not returned.
+/// `block` was allocated with [`tag::tagged_layout`] just now and is the caller's; `thread` is the calling thread;
+/// `entry` was read in a function that has not returned.
 #[inline]
 pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     let mode = PROCESS.mode.get();
+    let Block { address, size } = block;
+    // SAFETY: the caller's block.
+    if !unsafe { has_slot(address, size) } && !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) {
+        return allocated_untagged(thread, size, entry.sp);
+    }
     let id = match thread {
         Thread::Own(state) if state.head.is_off() => {
             state.head.before_start.count_allocated(block.size);
@@ -95,27 +130,79 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
         Thread::Ended => allocated_shared(StackId::TEARDOWN, mode, block.size, None),
     };
     // SAFETY: the caller's block.
-    unsafe { tag::write(block.address, block.size, id) };
+    unsafe { write_tag(block.address, block.size, id) };
 }
 
-/// The stack a block came from, read while it is still the caller's. `None` when no tag vouches for it.
+/// Takes the tag off a block, while it is still the caller's, that is about to be freed or resized.
 ///
 /// # Safety
 ///
 /// `block` belongs to the caller.
-#[inline]
-pub unsafe fn origin(block: Block) -> Option<StackId> {
+pub unsafe fn take_origin(block: Block) -> Origin {
+    let Block { address, size } = block;
     // SAFETY: the caller's block.
-    let id = unsafe { tag::read(block.address, block.size) }?;
+    let Some(slot) = (unsafe { Slot::of(address, size) }) else {
+        let was_counted = PAGE_MAP.take_untagged(address.addr());
+        return Origin { id: was_counted.then_some(StackId::UNTAGGED), word: 0 };
+    };
+    // SAFETY: the caller's block.
+    unsafe {
+        let word = slot.get();
+        slot.clear(size);
+        Origin { id: known(slot, word), word }
+    }
+}
+
+/// Undoes [`take_origin`], of a block that stays what it was.
+///
+/// # Safety
+///
+/// `block` belongs to the caller.
+#[cold]
+pub unsafe fn put_back_origin(block: Block, origin: Origin) {
+    let Block { address, size } = block;
+    if !tag::is_large(size) {
+        // Its tag is where it was.
+        return;
+    }
+    match origin.id {
+        // Its leaf may have been mapped since; then a tag says the same.
+        Some(StackId::UNTAGGED) if !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) => {}
+        // SAFETY: the caller's block.
+        Some(id) => unsafe { write_tag(address, size, id) },
+        // SAFETY: the slot of the caller's block.
+        None => unsafe { Slot::of(address, size).into_iter().for_each(|slot| slot.set(origin.word)) },
+    }
+}
+
+/// Writes the tag of a block that has a slot.
+///
+/// # Safety
+///
+/// As for [`has_slot`].
+#[inline]
+unsafe fn write_tag(address: *mut u8, size: usize, id: StackId) {
+    // SAFETY: the caller's.
+    if let Some(slot) = unsafe { Slot::of(address, size) } {
+        // SAFETY: the caller's.
+        unsafe { slot.write(id) };
+    }
+}
+
+/// The stack id in a word of a slot, if it is one that was issued.
+#[inline]
+fn known(slot: Slot, word: u64) -> Option<StackId> {
+    let id = slot.open(word)?;
     (id.index() < PROCESS.stacks.issued() as usize).then_some(id)
 }
 
 /// Counts a free of a block that came from `origin`.
-pub fn freed(thread: Thread, block: Block, origin: Option<StackId>, hook_frame: usize) {
-    let Some((id, shared_line)) = origin.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
+pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
+    let Some((id, shared_line)) = origin.id.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
         return freed_unknown(block);
     };
     match thread {
+        _ if id == StackId::UNTAGGED => freed_untagged(thread, block.size, hook_frame),
         Thread::Own(state) if id == StackId::BEFORE_START && state.head.is_off() => {
             state.head.before_start.count_freed(block.size)
         }
@@ -178,11 +265,11 @@ unsafe fn allocated_in_state(
 ///
 /// # Safety
 ///
-/// As for [`allocated`]; `state` is the calling thread's.
-#[inline(always)]
+/// As for [`allocated`]; `state` is the calling thread's, and the block has a slot for its tag.
+#[inline]
 pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry: Entry) -> Option<*mut u8> {
-    let mut busy = state.enter(entry.sp)?;
     let Block { address, size } = block;
+    let mut busy = state.enter(entry.sp)?;
     let scratch = busy.scratch();
     // PERF: what a loop of allocations takes every time. It calls nothing before its end, and what can be read again is
     // not kept, so that little has to be saved.
@@ -199,7 +286,7 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
     state.tracked.count_allocated(size);
     line.count_allocated(size);
     // SAFETY: the caller's block.
-    unsafe { tag::write(address, size, id) };
+    unsafe { write_tag(address, size, id) };
     Some(address)
 }
 
@@ -208,7 +295,7 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
 ///
 /// # Safety
 ///
-/// As for [`allocated`]; an operation of the calling thread was handed over.
+/// As for [`allocated_tracked`]; an operation of the calling thread was handed over.
 #[inline(never)]
 unsafe fn allocated_elsewhere(
     state: &'static ThreadState,
@@ -222,7 +309,7 @@ unsafe fn allocated_elsewhere(
     unsafe {
         let mut busy = state.resume();
         let id = charge_to_stack(state, &mut busy, size, Entry { pc, sp, fp });
-        tag::write(address, size, id);
+        write_tag(address, size, id);
     }
     address
 }
@@ -233,13 +320,18 @@ unsafe fn allocated_elsewhere(
 /// # Safety
 ///
 /// `block` belongs to the caller, and `state` is the calling thread's.
-#[inline(always)]
+#[inline]
 pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize) -> bool {
-    // SAFETY: the caller's.
-    let Some(line) = unsafe { origin(block) }.and_then(|id| state.private.line(id)) else { return false };
+    // SAFETY: the caller's block.
+    let Some(slot) = (unsafe { Slot::of(block.address, block.size) }) else { return false };
+    // SAFETY: the caller's block.
+    let id = known(slot, unsafe { slot.get() });
+    let Some(line) = id.and_then(|id| state.private.line(id)) else { return false };
     let Some(_busy) = state.enter(sp) else { return false };
     state.tracked.count_freed(block.size);
     line.count_freed(block.size);
+    // SAFETY: the caller's block.
+    unsafe { slot.clear(block.size) };
     true
 }
 
@@ -349,6 +441,33 @@ fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::s
         });
     }
     id
+}
+
+/// Counts a block for whose tag there is no memory, whatever the mode: at its free nothing tells when it was made.
+#[cold]
+fn allocated_untagged(thread: Thread, size: usize, sp: usize) {
+    count_untagged(thread, sp, |line| line.count_allocated(size), |line| line.add_allocated(size));
+}
+
+#[cold]
+fn freed_untagged(thread: Thread, size: usize, sp: usize) {
+    count_untagged(thread, sp, |line| line.count_freed(size), |line| line.add_freed(size));
+}
+
+/// Counts in the thread's own totals, or in the shared ones, and on the shared line.
+fn count_untagged(thread: Thread, sp: usize, count: impl Fn(&Line), add: impl Fn(&Line)) {
+    let Some(line) = PROCESS.shared.line(StackId::UNTAGGED) else { return };
+    if let Thread::Own(state) = thread
+        && let Some(_busy) = state.enter(sp)
+    {
+        count(&state.tracked);
+        add(line);
+        return;
+    }
+    count_shared(|| {
+        add(&PROCESS.shared_totals);
+        add(line);
+    });
 }
 
 #[cold]

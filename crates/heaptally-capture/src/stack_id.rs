@@ -25,6 +25,8 @@ impl StackId {
     pub const TEARDOWN: Self = Self(5);
     /// Frees of blocks that no tag vouches for. Not part of the totals.
     pub const UNKNOWN_FREES: Self = Self(6);
+    /// Large blocks for whose tag there was no memory.
+    pub const UNTAGGED: Self = Self(7);
     /// The first id of a real stack. The ids between are spare pseudo-rows.
     pub const FIRST_REAL: Self = Self(16);
 

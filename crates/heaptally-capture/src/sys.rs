@@ -8,6 +8,9 @@ use core::ptr::NonNull;
 
 use crate::sync::{AtomicU32, Ordering};
 
+/// Bytes of a page.
+pub(crate) const PAGE_BYTES: usize = 4096;
+
 /// Restores the calling thread's `errno` when dropped.
 pub(crate) struct ErrnoGuard(c_int);
 
@@ -27,7 +30,7 @@ impl Drop for ErrnoGuard {
 
 /// Maps `len_bytes` of zeroed, private memory; `None` when the system refuses.
 ///
-/// Huge pages are declined: our tables are sparse, and one touched line must not cost 2 MiB.
+/// Huge pages are declined: our tables are sparse.
 pub(crate) fn map(len_bytes: usize) -> Option<NonNull<u8>> {
     let _errno = ErrnoGuard::save();
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing memory.
@@ -44,9 +47,42 @@ pub(crate) fn map(len_bytes: usize) -> Option<NonNull<u8>> {
     if address == libc::MAP_FAILED {
         return None;
     }
-    // SAFETY: advice on the mapping just made; a refusal changes nothing.
-    unsafe { libc::madvise(address, len_bytes, libc::MADV_NOHUGEPAGE) };
-    NonNull::new(address.cast())
+    let address = NonNull::new(address.cast())?;
+    decline_huge_pages(address, len_bytes);
+    Some(address)
+}
+
+/// Keeps the system from backing a sparse range of the program's memory, zeros so far, with 2 MiB for each touch.
+pub(crate) fn decline_huge_pages(address: NonNull<u8>, len_bytes: usize) {
+    let _errno = ErrnoGuard::save();
+    let (begin, len_bytes) = whole_pages(address, len_bytes);
+    // SAFETY: advice on mapped memory that changes no contents; a refusal changes nothing.
+    unsafe { libc::madvise(begin.cast_mut().cast(), len_bytes, libc::MADV_NOHUGEPAGE) };
+}
+
+/// How many bytes of a mapped range are in memory, in whole pages; 0 when the system does not tell.
+pub(crate) fn resident_bytes(address: NonNull<u8>, len_bytes: usize) -> usize {
+    const PAGES: usize = 512;
+    let _errno = ErrnoGuard::save();
+    let (begin, len_bytes) = whole_pages(address, len_bytes);
+    let mut resident = 0;
+    for offset in (0..len_bytes).step_by(PAGES * PAGE_BYTES) {
+        let len_bytes = (len_bytes - offset).min(PAGES * PAGE_BYTES);
+        let mut pages = [0_u8; PAGES];
+        // SAFETY: asks about mapped memory, of which it reads nothing; writes one byte for each of at most 512 pages.
+        let told =
+            unsafe { libc::mincore(begin.wrapping_add(offset).cast_mut().cast(), len_bytes, pages.as_mut_ptr()) };
+        if told == 0 {
+            resident += pages.iter().filter(|&&page| page & 1 != 0).count() * PAGE_BYTES;
+        }
+    }
+    resident
+}
+
+/// The pages that a range lies in: where they begin, and their bytes.
+fn whole_pages(address: NonNull<u8>, len_bytes: usize) -> (*const u8, usize) {
+    let before = address.addr().get() % PAGE_BYTES;
+    (address.as_ptr().wrapping_sub(before), (before + len_bytes).next_multiple_of(PAGE_BYTES))
 }
 
 /// Gives back a mapping made by [`map`] that nobody has seen.

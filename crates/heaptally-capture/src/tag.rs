@@ -1,21 +1,30 @@
-//! The eight bytes every block carries: which stack it came from, and a check that they are ours.
+//! The eight bytes every block has of us: which stack it came from, and a check that they are ours.
 //!
-//! Called on any thread in the hook; arithmetic and one unaligned access. Where the tag lies is a pure function of
-//! the block's size, because Rust hands the size back at the free: here it lies behind the last byte.
+//! Called on any thread in the hook; arithmetic and one access. Where the tag lies is a pure function of the block's
+//! address and size, because Rust hands the size back at the free: of a small block behind its last byte, of a large one
+//! in the page map, so that it keeps its exact size.
 //!
 //! ```text
-//!  block ─► [ the program's bytes: layout.size() ][ tag, unaligned ]
+//!  small ─► [ the program's bytes: layout.size() ][ tag, unaligned ]
+//!  large ─► [ the program's bytes: layout.size() ]       page map ─► [ tag ]
 //!                                                  63      40 39     0
 //!  tag = seal(address, size) xor [ stack id │ 0 ]  [ stack id │ check ]
 //! ```
 //!
 //! The seal is a keyed mix of address and size. Taking it away again leaves the stack id, if the tag is this block's:
-//! 40 bits must come out as zeros, those next to the block above all. If they do not, the block was overrun, freed
-//! with another layout, or came from somewhere else; that is counted and never believed.
+//! 40 bits must come out as zeros, those next to a small block above all. If they do not, the block was overrun, freed
+//! with another layout, or came from somewhere else; that is counted and never believed. The tag of a large block is
+//! cleared at its free, so a second one finds nothing.
 
 use core::alloc::Layout;
 
+use crate::page_map::{GRANULE_BYTES, PAGE_MAP};
 use crate::stack_id::StackId;
+
+/// Blocks of so many bytes and more are large.
+pub const LARGE_FROM_BYTES: usize = 256;
+// Two large blocks begin in two granules.
+const _: () = assert!(LARGE_FROM_BYTES >= GRANULE_BYTES);
 
 /// Bytes of a tag.
 pub const TAG_BYTES: usize = 8;
@@ -28,7 +37,7 @@ const _: () = assert!(CHECK_BITS == 40);
 static KEY: u8 = 0;
 
 /// The process's key: differs from process to process, and is constant from the first instruction.
-#[inline(always)]
+#[inline]
 pub(crate) fn key() -> u64 {
     // PERF: a raw address is one memory operand of the multiplication. Its trailing zeros only shift the product, of
     // which the top bits say nothing: places are addresses.
@@ -39,10 +48,16 @@ pub(crate) fn key() -> u64 {
 /// compiler drop the inner allocator's own test of it.
 pub const MIN_ALIGN: usize = 8;
 
-/// The layout to ask the inner allocator for: room for the tag, at least the same alignment. `None` for sizes from
-/// 2^61 on, which could not grow and stay valid: no such block fits into 57 address bits, so null is the only answer
-/// there is.
-#[inline(always)]
+/// Whether a block keeps its exact size.
+#[inline]
+pub fn is_large(size: usize) -> bool {
+    size >= LARGE_FROM_BYTES
+}
+
+/// The layout to ask the inner allocator for: at least the same alignment, and room for the tag if the block is small.
+/// `None` for sizes from 2^61 on, which could not grow and stay valid: no such block fits into 57 address bits, so null
+/// is the only answer there is.
+#[inline]
 pub fn tagged_layout(size: usize, align: usize) -> Option<Layout> {
     if size >> 61 != 0 {
         return None;
@@ -56,59 +71,107 @@ pub fn tagged_layout(size: usize, align: usize) -> Option<Layout> {
 /// # Safety
 ///
 /// `size` is below 2^61 and `align` that of a valid layout.
-#[inline(always)]
+#[inline]
 pub unsafe fn layout_of(size: usize, align: usize) -> Layout {
     let align = if align > MIN_ALIGN { align } else { MIN_ALIGN };
+    let tag_bytes = if is_large(size) { 0 } else { TAG_BYTES };
     // SAFETY: a power of two, at most 2^62. Less than 2^61 + 8 bytes, rounded up to it, are at most 2^62.
-    unsafe { Layout::from_size_align_unchecked(size + TAG_BYTES, align) }
+    unsafe { Layout::from_size_align_unchecked(size + tag_bytes, align) }
 }
 
-/// Address plus eight times the size: different for any two blocks whose tags would lie in one place.
-#[inline(always)]
-pub(crate) fn place(block: *mut u8, size: usize) -> u64 {
-    block.addr().wrapping_add(size << 3) as u64
+/// Where the tag of a block lies, and what it is sealed with.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    address: *mut u64,
+    /// Differs for any two blocks whose tags would lie here.
+    place: u64,
+}
+
+impl Slot {
+    /// The slot of a block; `None` for a large one in whose part of the page map there are none.
+    ///
+    /// # Safety
+    ///
+    /// `block` was allocated with [`tagged_layout`] for `size` bytes and belongs to the caller, as long as the slot is
+    /// used.
+    #[inline]
+    pub(crate) unsafe fn of(block: *mut u8, size: usize) -> Option<Self> {
+        if is_large(size) {
+            // Two large blocks that begin in one granule differ in the eight lower bits of the address, or in the size.
+            const { assert!(1 << 8 == GRANULE_BYTES) };
+            return Some(Self { address: PAGE_MAP.slot(block.addr())?, place: (block.addr() ^ size << 8) as u64 });
+        }
+        // SAFETY: inside the inner block, which has TAG_BYTES more than `size`.
+        let address = unsafe { block.add(size).cast() };
+        // Two small blocks whose tags lie in one place end there.
+        Some(Self { address, place: block.addr().wrapping_add(size << 3) as u64 })
+    }
+
+    /// What is to be sealed.
+    #[inline]
+    pub(crate) fn place(self) -> u64 {
+        self.place
+    }
+
+    /// Writes the tag of a block of `id`.
+    ///
+    /// # Safety
+    ///
+    /// That of [`Slot::of`] still holds.
+    #[inline]
+    pub(crate) unsafe fn write(self, id: StackId) {
+        let tag = seal(self.place, key()) ^ (id.index() as u64) << CHECK_BITS;
+        // SAFETY: the caller's.
+        unsafe { self.set(tag) };
+    }
+
+    /// What is in it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Slot::write`].
+    #[inline]
+    pub(crate) unsafe fn get(self) -> u64 {
+        // SAFETY: eight bytes that belong to the block.
+        unsafe { self.address.read_unaligned() }
+    }
+
+    /// The stack id in a word that was in it; `None` when the check fails.
+    #[inline]
+    pub(crate) fn open(self, word: u64) -> Option<StackId> {
+        let opened = word ^ seal(self.place, key());
+        (opened << StackId::BITS == 0).then(|| StackId::new((opened >> CHECK_BITS) as u32))
+    }
+
+    /// Puts a word in it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Slot::write`].
+    #[inline]
+    pub(crate) unsafe fn set(self, word: u64) {
+        // SAFETY: eight bytes that belong to the block.
+        unsafe { self.address.write_unaligned(word) };
+    }
+
+    /// Empties it, if its block, of `size` bytes, is large and about to go: the tag of a small one goes with its block.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Slot::write`].
+    #[inline]
+    pub(crate) unsafe fn clear(self, size: usize) {
+        if is_large(size) {
+            // SAFETY: the caller's.
+            unsafe { self.set(0) };
+        }
+    }
 }
 
 /// The seal of a place: the upper bits of the product, on which all bits of the place have worked, become the check.
-#[inline(always)]
+#[inline]
 pub(crate) fn seal(place: u64, key: u64) -> u64 {
     place.wrapping_mul(key).rotate_left(CHECK_BITS)
-}
-
-/// Writes the tag of a block.
-///
-/// # Safety
-///
-/// `block` was allocated with [`tagged_layout`] for `size` bytes and belongs to the caller.
-#[inline(always)]
-pub(crate) unsafe fn write(block: *mut u8, size: usize, id: StackId) {
-    let tag = seal(place(block, size), key()) ^ (id.index() as u64) << CHECK_BITS;
-    // SAFETY: the inner block has TAG_BYTES more than `size`.
-    unsafe { slot(block, size).write_unaligned(tag) };
-}
-
-/// The stack id in the tag of a block, or `None` when the check fails.
-///
-/// # Safety
-///
-/// As for [`write`].
-#[inline]
-pub(crate) unsafe fn read(block: *mut u8, size: usize) -> Option<StackId> {
-    // SAFETY: as in `write`.
-    let tag = unsafe { slot(block, size).read_unaligned() };
-    let opened = tag ^ seal(place(block, size), key());
-    (opened << StackId::BITS == 0).then(|| StackId::new((opened >> CHECK_BITS) as u32))
-}
-
-/// Where the tag of a block lies.
-///
-/// # Safety
-///
-/// As for [`write`].
-#[inline(always)]
-pub(crate) unsafe fn slot(block: *mut u8, size: usize) -> *mut u64 {
-    // SAFETY: inside the inner block.
-    unsafe { block.add(size).cast() }
 }
 
 /// Hides from the optimizer where a pointer came from.
@@ -133,10 +196,37 @@ pub fn launder(block: *mut u8) -> *mut u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::Arena;
+
+    static ARENA: Arena = Arena::new();
 
     /// A block of 24 bytes as the inner allocator would hand it out.
     fn block() -> [u8; 32] {
         [0xAA; 32]
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Slot::of`].
+    unsafe fn write(block: *mut u8, size: usize, id: StackId) {
+        // SAFETY: the caller's.
+        unsafe { Slot::of(block, size).unwrap().write(id) };
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Slot::of`].
+    unsafe fn read(block: *mut u8, size: usize) -> Option<StackId> {
+        // SAFETY: the caller's.
+        let slot = unsafe { Slot::of(block, size) }.unwrap();
+        // SAFETY: the caller's.
+        slot.open(unsafe { slot.get() })
+    }
+
+    /// A large block, of which nothing but the address is looked at.
+    fn large(address: usize) -> *mut u8 {
+        assert!(PAGE_MAP.make_slot(address, &ARENA));
+        core::ptr::without_provenance_mut(address)
     }
 
     #[test]
@@ -148,6 +238,12 @@ mod tests {
             unsafe {
                 write(bytes.as_mut_ptr(), 24, id);
                 assert_eq!(read(bytes.as_mut_ptr(), 24), Some(id));
+            }
+            let block = large(0x4000_0000_0010);
+            // SAFETY: a slot that no other test uses.
+            unsafe {
+                write(block, 256, id);
+                assert_eq!(read(block, 256), Some(id));
             }
         }
         assert_eq!(bytes[..24], [0xAA; 24]);
@@ -194,11 +290,30 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_grows_by_the_tag_and_stays_valid() {
+    fn no_other_block_that_begins_in_the_granule_passes_the_check() {
+        let block = large(0x4000_1000_0010);
+        // SAFETY: a slot that no other test uses.
+        unsafe { write(block, 1000, StackId::FIRST_REAL) };
+        for (offset, size) in [(0, 999), (0, 1001), (8, 1000), (8, 999), (16, 998), (0xEF, 1000), (0xEF, 970)] {
+            // SAFETY: as above.
+            assert_eq!(unsafe { read(block.wrapping_add(offset), size) }, None, "{size} bytes, {offset} further on");
+        }
+        // SAFETY: as above.
+        unsafe {
+            Slot::of(block, 1000).unwrap().clear(1000);
+            assert_eq!(read(block, 1000), None);
+        }
+    }
+
+    #[test]
+    fn a_small_layout_grows_by_the_tag_and_a_large_one_stays() {
         assert_eq!(tagged_layout(24, 1), Some(Layout::from_size_align(32, 8).unwrap()));
         assert_eq!(tagged_layout(24, 64), Some(Layout::from_size_align(32, 64).unwrap()));
+        assert_eq!(tagged_layout(255, 8), Some(Layout::from_size_align(263, 8).unwrap()));
+        assert_eq!(tagged_layout(256, 8), Some(Layout::from_size_align(256, 8).unwrap()));
+        assert_eq!(tagged_layout(2 << 20, 2 << 20), Some(Layout::from_size_align(2 << 20, 2 << 20).unwrap()));
         let largest = tagged_layout((1 << 61) - 1, 1 << 62).unwrap();
-        assert_eq!(Layout::from_size_align((1 << 61) + 7, 1 << 62), Ok(largest));
+        assert_eq!(Layout::from_size_align((1 << 61) - 1, 1 << 62), Ok(largest));
         assert_eq!(tagged_layout(1 << 61, 1), None);
         assert_eq!(tagged_layout(isize::MAX as usize, 1), None);
     }

@@ -13,8 +13,12 @@ pub struct Overhead {
     /// Requested bytes that heaptally holds on the program's heap: the live bytes of "(heaptally
     /// itself)".
     pub internal_live_bytes: u64,
-    /// Bytes of tags: 8 for each live block, those of heaptally's own heap included.
+    /// Bytes of tags behind blocks: 8 for each live block, those of heaptally's own heap included. An upper bound: blocks
+    /// of 256 bytes and more have their tags in the page map.
     pub tag_bytes: u64,
+    /// Bytes of the page map that are in memory, which holds the tags of blocks of 256 bytes and more: whole pages, one
+    /// for every 128 KiB of addresses that have had such a block. 0 when the system does not tell.
+    pub page_map_bytes: u64,
     /// Thread states in existence, in use or waiting for the next new thread.
     pub threads: u64,
     /// The most thread states there may be.
@@ -40,10 +44,10 @@ pub struct Overhead {
 }
 
 impl Overhead {
-    /// The memory that would not be there without heaptally: arena, own heap and tags. An upper bound, as far as the
-    /// arena's part is one.
+    /// The memory that would not be there without heaptally: arena, own heap, tags and page map. An upper bound, as far as
+    /// those of arena and tags are.
     pub fn own_bytes(&self) -> u64 {
-        self.arena_bytes + self.internal_live_bytes + self.tag_bytes
+        self.arena_bytes + self.internal_live_bytes + self.tag_bytes + self.page_map_bytes
     }
 }
 
@@ -52,14 +56,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_bytes_are_arena_heap_and_tags() {
+    fn own_bytes_are_arena_heap_tags_and_page_map() {
         let overhead = Overhead {
             arena_bytes: 1000,
             arena_mapped_bytes: 4096,
             internal_live_bytes: 200,
             tag_bytes: 80,
+            page_map_bytes: 8192,
             ..Overhead::default()
         };
-        assert_eq!(overhead.own_bytes(), 1280);
+        assert_eq!(overhead.own_bytes(), 9472);
     }
 }

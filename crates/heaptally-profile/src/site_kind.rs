@@ -25,6 +25,9 @@ pub enum SiteKind {
     Overflow,
     /// Blocks allocated on a thread whose state was already given back.
     Teardown,
+    /// Blocks of 256 bytes and more for whose tag the system gave no memory, or whose address has more than 47 bits:
+    /// nothing can say later where they came from.
+    Untagged,
     /// Frees whose block carried no valid tag. Only frees: the one row that the totals do not
     /// contain.
     UnknownFrees,
@@ -48,6 +51,7 @@ impl SiteKind {
             Self::NoSymbols => "(no symbols)",
             Self::Overflow => "(overflow)",
             Self::Teardown => "(thread teardown)",
+            Self::Untagged => "(untagged)",
             Self::UnknownFrees => "(frees without a known allocation)",
         }
     }

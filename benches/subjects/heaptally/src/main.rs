@@ -24,7 +24,7 @@ fn end() -> Result<(), String> {
     for site in snapshot.sites() {
         // Blocks ever allocated, not only live ones: most workloads have freed everything by now.
         let blocks = site.counts().allocated_blocks;
-        if matches!(site.kind(), SiteKind::NoStack | SiteKind::Overflow | SiteKind::Teardown) && blocks > 0 {
+        if matches!(site.kind(), SiteKind::NoStack | SiteKind::Overflow | SiteKind::Teardown | SiteKind::Untagged) && blocks > 0 {
             return Err(format!("unattributed: {} allocated {blocks} blocks", site.function()));
         }
     }

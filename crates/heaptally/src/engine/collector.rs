@@ -200,13 +200,14 @@ fn truncated_frame() -> Frame {
     Frame { ip: TRUNCATED_IP, mapping: None, lines: [line].into() }
 }
 
-const PSEUDO_ROWS: [(StackId, SiteKind); 7] = [
+const PSEUDO_ROWS: [(StackId, SiteKind); 8] = [
     (StackId::BEFORE_START, SiteKind::BeforeStart),
     (StackId::PAUSED, SiteKind::Paused),
     (StackId::INTERNAL, SiteKind::Internal),
     (StackId::NO_STACK, SiteKind::NoStack),
     (StackId::OVERFLOW, SiteKind::Overflow),
     (StackId::TEARDOWN, SiteKind::Teardown),
+    (StackId::UNTAGGED, SiteKind::Untagged),
     (StackId::UNKNOWN_FREES, SiteKind::UnknownFrees),
 ];
 

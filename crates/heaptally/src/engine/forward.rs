@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "this is a global allocator")]
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::ptr;
+use std::{hint, ptr};
 
 use heaptally_capture::hook::{self, Block};
 use heaptally_capture::{Entry, Head, tag};
@@ -23,20 +23,44 @@ use crate::TallyAlloc;
 unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // PERF: two comparisons with what fits an instruction, to two places, or the compiler would join them into
-        // six; behind them the inner allocator's own tests of size and alignment are gone.
-        let address = if layout.align() > tag::MIN_ALIGN {
-            // SAFETY: the caller's promise.
-            unsafe { self.alloc_aligned(layout) }
-        } else if layout.size() > i32::MAX as usize {
-            // SAFETY: the caller's promise.
-            unsafe { self.alloc_large(layout) }
-        } else {
-            // SAFETY: the caller's promise, for a layout that is not smaller.
-            unsafe { self.inner.alloc(tag::layout_of(layout.size(), tag::MIN_ALIGN)) }
+        // PERF: two comparisons with what fits an instruction, to two places, or the compiler would join them into six;
+        // behind them the inner allocator's own tests of size and alignment are gone, and small blocks need no other test
+        // of their size while tracking is off. The ways meet again before the registers are read: a stack has one
+        // innermost instruction, whatever the block.
+        let size = layout.size();
+        let address = 'block: {
+            let address = if layout.align() > tag::MIN_ALIGN {
+                // SAFETY: the caller's promise.
+                unsafe { self.alloc_aligned(layout) }
+            } else if tag::is_large(size) {
+                // SAFETY: the caller's promise.
+                unsafe { self.alloc_large(layout) }
+            } else {
+                // SAFETY: the caller's promise, for a layout that is not smaller.
+                let address = tag::launder(unsafe { self.inner.alloc(tag::layout_of(size, tag::MIN_ALIGN)) });
+                // SAFETY: null or a fresh block with room for a tag.
+                if unsafe { is_settled(address, size) } {
+                    return tag::launder(address);
+                }
+                break 'block address;
+            };
+            let address = tag::launder(address);
+            // SAFETY: null or a fresh block of that layout.
+            if unsafe { is_settled(address, size) } {
+                return tag::launder(address);
+            }
+            // SAFETY: a fresh block of that layout.
+            if !unsafe { hook::has_slot(address, size) } {
+                let Entry { pc, sp, fp } = entry();
+                // SAFETY: the same, and the entry of this method.
+                return tag::launder(unsafe { count_allocated_slow(address, size, pc, sp, fp) });
+            }
+            address
         };
-        // SAFETY: null or a fresh block with room for a tag.
-        unsafe { count_allocated(address, layout.size()) }
+        let Entry { pc, sp, fp } = entry();
+        // SAFETY: a fresh block of that layout with a slot, and the entry of this method. The launder afterwards keeps
+        // its frame on the stack: see `entry`.
+        tag::launder(unsafe { count_allocated_tracked(address, size, pc, sp, fp, thread::head()) })
     }
 
     #[inline(never)]
@@ -45,15 +69,30 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
             return ptr::null_mut();
         };
         // SAFETY: the caller's promise, for a layout that is not smaller.
-        let address = unsafe { self.inner.alloc_zeroed(inner) };
+        let address = tag::launder(unsafe { self.inner.alloc_zeroed(inner) });
         // SAFETY: null or a fresh block of `inner`.
-        unsafe { count_allocated(address, layout.size()) }
+        if unsafe { is_settled(address, layout.size()) } {
+            return tag::launder(address);
+        }
+        let Entry { pc, sp, fp } = entry();
+        // SAFETY: a fresh block of `inner`, and the entry of this method.
+        tag::launder(unsafe {
+            if hook::has_slot(address, layout.size()) {
+                count_allocated_tracked(address, layout.size(), pc, sp, fp, thread::head())
+            } else {
+                count_allocated_slow(address, layout.size(), pc, sp, fp)
+            }
+        })
     }
 
     #[inline(never)]
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
         let address = tag::launder(address);
         let head = thread::head();
+        if tag::is_large(layout.size()) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.dealloc_large(address, layout, head) };
+        }
         // SAFETY: the block is the caller's until the inner allocator has it back; this thread's head.
         if unsafe { hook::freed_off(head, address, layout.size()) } {
             // SAFETY: the block was allocated with this layout.
@@ -72,24 +111,42 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
         let Some(new_inner) = tag::tagged_layout(new_size, layout.align()) else {
             return ptr::null_mut();
         };
-        // Before the inner allocator has the block: afterwards another thread may own its bytes.
+        // Before the inner allocator has the block: afterwards another thread may own its bytes, and its slot.
         // SAFETY: the block is the caller's.
-        let origin = unsafe { hook::origin(old) };
+        let origin = unsafe { hook::take_origin(old) };
         // SAFETY: the block was allocated with `inner`; the new size is not zero and valid for the alignment.
         let new_address = tag::launder(unsafe { self.inner.realloc(old.address, inner, new_inner.size()) });
-        if !new_address.is_null() {
-            let entry = entry();
-            let thread = thread::current(entry);
-            hook::freed(thread, old, origin, entry.sp);
-            // SAFETY: a fresh block with room for a tag, and the entry of this method.
-            unsafe { hook::allocated(thread, Block { address: new_address, size: new_size }, entry) };
+        if new_address.is_null() {
+            // SAFETY: the block is what it was, the caller's.
+            unsafe { hook::put_back_origin(old, origin) };
+            return new_address;
         }
+        let entry = entry();
+        let (thread, new) = (thread::current(entry), Block { address: new_address, size: new_size });
+        hook::freed(thread, old, origin, entry.sp);
+        // SAFETY: a fresh block, with room for a tag if it is small, and the entry of this method.
+        unsafe { hook::allocated(thread, new, entry) };
         tag::launder(new_address)
     }
 }
 
 impl<A: GlobalAlloc> TallyAlloc<A> {
-    /// The inner allocator's part of `alloc` for alignments above [`tag::MIN_ALIGN`].
+    /// The inner allocator's part of `alloc` for large blocks.
+    ///
+    /// # Safety
+    ///
+    /// As for `alloc`; the block is large, its alignment at most [`tag::MIN_ALIGN`].
+    #[inline]
+    unsafe fn alloc_large(&self, layout: Layout) -> *mut u8 {
+        if layout.size() > i32::MAX as usize {
+            // SAFETY: the caller's promise.
+            return unsafe { self.alloc_aligned(layout) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.alloc(tag::layout_of(layout.size(), tag::MIN_ALIGN)) }
+    }
+
+    /// The same for alignments above [`tag::MIN_ALIGN`].
     ///
     /// # Safety
     ///
@@ -103,24 +160,39 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         }
     }
 
-    /// The inner allocator's part of `alloc` for sizes above 2 GiB.
+    /// `dealloc` of a large block.
     ///
     /// # Safety
     ///
-    /// As for `alloc`.
-    #[cold]
+    /// As for `dealloc`; the block is large.
     #[inline(never)]
-    unsafe fn alloc_large(&self, layout: Layout) -> *mut u8 {
+    unsafe fn dealloc_large(&self, address: *mut u8, layout: Layout, head: &'static Head) {
+        let size = layout.size();
         // SAFETY: the caller's promise.
-        unsafe { self.alloc_aligned(layout) }
+        unsafe { hint::assert_unchecked(tag::is_large(size)) };
+        let sp = stack_pointer();
+        // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
+        unsafe {
+            if hook::freed_off(head, address, size)
+                || thread::tracked(head).is_some_and(|state| hook::freed_tracked(state, Block { address, size }, sp))
+            {
+                self.inner.dealloc(address, tag::layout_of(size, layout.align()));
+            } else {
+                self.dealloc_slow(address, layout);
+            }
+        }
     }
 
+    /// `dealloc` of a small block, not on the short path.
+    ///
     /// # Safety
     ///
-    /// As for `dealloc`.
+    /// As for `dealloc`; the block is small.
     #[inline(never)]
     unsafe fn dealloc_tracked(&self, address: *mut u8, layout: Layout, head: &'static Head) {
         let block = Block { address, size: layout.size() };
+        // SAFETY: the caller's promise.
+        unsafe { hint::assert_unchecked(!tag::is_large(layout.size())) };
         // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
         unsafe {
             match thread::tracked(head) {
@@ -141,39 +213,31 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         let block = Block { address, size: layout.size() };
         let entry = entry();
         // SAFETY: the block is the caller's.
-        let origin = unsafe { hook::origin(block) };
+        let origin = unsafe { hook::take_origin(block) };
         hook::freed(thread::current(entry), block, origin, entry.sp);
         // SAFETY: the block was allocated with this layout.
         unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
     }
 }
 
-/// Counts and tags a block, if there is one, and hands it on.
+/// Whether nothing more is to be done: there is no block, or tracking is off and the block counted and tagged.
 ///
 /// # Safety
 ///
-/// `address` is null, or a fresh block of the caller's with room for `size` bytes and a tag.
-#[inline(always)]
-unsafe fn count_allocated(address: *mut u8, size: usize) -> *mut u8 {
-    let address = tag::launder(address);
+/// `address` is null, or a fresh block of the caller's that was allocated with `tag::tagged_layout`.
+#[inline]
+unsafe fn is_settled(address: *mut u8, size: usize) -> bool {
     if address.is_null() {
-        return address;
+        return true;
     }
     let head = thread::head();
-    if head.is_off() {
-        // SAFETY: the caller's block and this thread's head.
-        unsafe { hook::allocated_off(head, address, size) };
-        return tag::launder(address);
-    }
-    let Entry { pc, sp, fp } = entry();
-    // SAFETY: the caller's, and the entry of the calling method, in which this is inlined. The launder afterwards
-    // keeps that method's frame on the stack: see `entry`.
-    tag::launder(unsafe { count_allocated_tracked(address, size, pc, sp, fp, head) })
+    // SAFETY: the caller's block and this thread's head.
+    head.is_off() && unsafe { hook::allocated_off(head, address, size) }
 }
 
 /// # Safety
 ///
-/// As for [`hook::allocated`].
+/// As for [`hook::allocated`]; the block has a slot for its tag.
 #[inline(never)]
 unsafe fn count_allocated_tracked(
     address: *mut u8,

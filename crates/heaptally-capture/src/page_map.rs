@@ -1,0 +1,230 @@
+//! Where the tags of large blocks lie: a radix tree over the address space, one slot for each granule of 256 bytes.
+//!
+//! Looked up in the hook by any thread, for every operation on a block of [`crate::tag::LARGE_FROM_BYTES`] and more;
+//! two loads, no lock. Two such blocks cannot begin in one granule, so a slot belongs to the block that begins in its
+//! granule: no hash, no collision.
+//!
+//! ```text
+//!  address  [ 0 │ root: 19 bits │ granule: 20 bits │ 8 bits ]
+//!
+//!  roots ─► leaf   8 MiB of slots for 256 MiB of addresses; a page of it, 512 slots, for 128 KiB
+//!  a root, as a signed number:  the leaf's address, or 0, or minus the untagged blocks that live in its addresses
+//! ```
+//!
+//! A leaf is mapped when the first large block of its addresses comes. If the system refuses, the block is *untagged*,
+//! and so is every further one there until all untagged ones are gone; only then is the leaf asked for again. So it is
+//! known at the free whether a block without a slot is one of those. Addresses beyond 47 bits share a root that never
+//! has a leaf.
+//!
+//! # Synchronization
+//!
+//! A leaf's address is stored with Release after its zeros exist, and read with Acquire. Leaves stay for ever. A slot is
+//! plain memory of whoever owns the block that begins there, handed on with the block; the count of untagged blocks
+//! changes by compare-and-swap.
+
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use crate::arena::{Arena, Zeroed};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sys;
+
+/// Bits of the addresses that user space has on x86-64 unless it asks for more.
+const ADDRESS_BITS: u32 = 47;
+/// No block of fewer bytes has its tag here.
+pub(crate) const GRANULE_BYTES: usize = 256;
+const LEAF_BITS: u32 = 28;
+const SLOTS: usize = (1 << LEAF_BITS) / GRANULE_BYTES;
+const ROOTS: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
+
+#[repr(C)]
+struct Leaf {
+    slots: [AtomicU64; SLOTS],
+    /// The leaf that was mapped before it.
+    next: AtomicPtr<Leaf>,
+}
+
+// SAFETY: zeros are slots without a tag and no next leaf; atomics; no drop.
+unsafe impl Zeroed for Leaf {}
+
+/// See the module's head. Zeroed memory is a map without leaves.
+pub struct PageMap {
+    /// The last one is of all addresses that are beyond the others.
+    roots: [AtomicUsize; ROOTS + 1],
+    /// The leaf mapped last.
+    leaves: AtomicPtr<Leaf>,
+    /// Whether the system knows that the roots are sparse.
+    is_prepared: AtomicBool,
+}
+
+/// The process's. Apart from [`crate::PROCESS`], so that its 4 MiB of roots are no part of the program's file.
+pub static PAGE_MAP: PageMap = PageMap::new();
+
+impl PageMap {
+    const fn new() -> Self {
+        Self {
+            roots: [const { AtomicUsize::new(0) }; ROOTS + 1],
+            leaves: AtomicPtr::new(core::ptr::null_mut()),
+            is_prepared: AtomicBool::new(false),
+        }
+    }
+
+    /// The slot of the granule that `address` lies in, if there is a leaf for it.
+    #[inline]
+    pub(crate) fn slot(&self, address: usize) -> Option<*mut u64> {
+        // Acquire: pairs with the Release in `map_leaf`; the leaf's zeros are visible.
+        slot_in(self.roots.get(address >> LEAF_BITS)?.load(Ordering::Acquire), address)
+    }
+
+    /// Makes sure that there is a slot for a block at `address`. False when there is no memory, or the address is beyond
+    /// the map: then the block has been counted as untagged.
+    #[cold]
+    pub(crate) fn make_slot(&self, address: usize, arena: &Arena) -> bool {
+        self.prepare();
+        let root = self.root(address);
+        loop {
+            let seen = root.load(Ordering::Acquire);
+            if slot_in(seen, address).is_some() {
+                return true;
+            }
+            if seen == 0 && address >> ADDRESS_BITS == 0 && self.map_leaf(root, arena) {
+                continue;
+            }
+            // Relaxed: a count on its own. Its block reaches whoever frees it later than this.
+            if root.compare_exchange(seen, seen.wrapping_sub(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return false;
+            }
+        }
+    }
+
+    /// Whether an untagged block may have begun at `address`, which is no longer counted then.
+    #[cold]
+    pub(crate) fn take_untagged(&self, address: usize) -> bool {
+        let root = self.root(address);
+        let less = |root: usize| ((root as isize) < 0).then(|| root.wrapping_add(1));
+        root.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// Bytes of slots and roots that are in memory now, as the kernel tells.
+    pub fn resident_bytes(&self) -> usize {
+        let roots = sys::resident_bytes(NonNull::from(&self.roots).cast(), size_of_val(&self.roots));
+        let mut bytes = roots;
+        let mut leaf = self.leaves.load(Ordering::Acquire);
+        // SAFETY: leaves are listed when they are whole, and stay for ever.
+        while let Some(listed) = unsafe { leaf.as_ref() } {
+            bytes += sys::resident_bytes(NonNull::from(listed).cast(), size_of::<Leaf>());
+            leaf = listed.next.load(Ordering::Relaxed);
+        }
+        bytes
+    }
+
+    fn root(&self, address: usize) -> &AtomicUsize {
+        &self.roots[(address >> LEAF_BITS).min(ROOTS)]
+    }
+
+    /// Puts a leaf where there is none; false when the system refuses. Another thread may have been sooner.
+    fn map_leaf(&self, root: &AtomicUsize, arena: &Arena) -> bool {
+        let Some(leaf) = arena.sparse::<Leaf>() else { return false };
+        // Release: pairs with the Acquire in `slot` and `make_slot`.
+        match root.compare_exchange(0, leaf.expose_provenance().get(), Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => self.list(leaf),
+            // SAFETY: from `sparse`, and nobody has seen it.
+            Err(_) => unsafe { arena.take_back(leaf) },
+        }
+        true
+    }
+
+    /// Notes a leaf for `resident_bytes`.
+    fn list(&self, leaf: NonNull<Leaf>) {
+        let mut newest = self.leaves.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: a leaf stays for ever.
+            unsafe { leaf.as_ref() }.next.store(newest, Ordering::Relaxed);
+            // Release: pairs with the Acquire in `resident_bytes`.
+            match self.leaves.compare_exchange_weak(newest, leaf.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(seen) => newest = seen,
+            }
+        }
+    }
+
+    /// Keeps the system from backing the first root that is touched with 2 MiB. Before that: the first large block
+    /// of the process comes by here.
+    fn prepare(&self) {
+        if !self.is_prepared.swap(true, Ordering::Relaxed) {
+            sys::decline_huge_pages(NonNull::from(&self.roots).cast(), size_of_val(&self.roots));
+        }
+    }
+}
+
+/// The slot of `address` in the leaf that a root leads to, if it leads to one.
+#[inline]
+fn slot_in(root: usize, address: usize) -> Option<*mut u64> {
+    // PERF: one test for no leaf and for a count.
+    if root as isize <= 0 {
+        return None;
+    }
+    let granule = address / GRANULE_BYTES % SLOTS;
+    const { assert!(offset_of!(Leaf, slots) == 0) };
+    // SAFETY: a positive root is the address of a leaf, which lives for ever; the granule is one of its slots.
+    // Addresses of user memory are positive.
+    Some(unsafe { core::ptr::with_exposed_provenance_mut::<u64>(root).add(granule) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Maps of 4 MiB have no place on a stack.
+    static MAP: PageMap = PageMap::new();
+    static ARENA: Arena = Arena::new();
+
+    fn slot(address: usize) -> *mut u64 {
+        assert!(MAP.make_slot(address, &ARENA));
+        MAP.slot(address).unwrap()
+    }
+
+    #[test]
+    fn a_slot_belongs_to_256_bytes() {
+        let at = slot(0x7000_1234_5600);
+        assert_eq!(MAP.slot(0x7000_1234_56FF), Some(at));
+        // SAFETY: the next slot of the same leaf.
+        assert_eq!(MAP.slot(0x7000_1234_5700), Some(unsafe { at.add(1) }));
+        assert_eq!(MAP.slot(0x7000_1234_55FF), Some(unsafe { at.sub(1) }));
+    }
+
+    #[test]
+    fn a_leaf_has_the_slots_of_256_mib() {
+        assert_eq!(MAP.slot(0x6000_0000_0000), None);
+        let first = slot(0x6000_0000_0000);
+        // SAFETY: the last slot of the leaf.
+        assert_eq!(MAP.slot(0x6000_0FFF_FFFF), Some(unsafe { first.add(0xF_FFFF) }));
+        assert_eq!(MAP.slot(0x6000_1000_0000), None);
+        // SAFETY: a slot of a mapped leaf, which nobody else uses.
+        assert_eq!(unsafe { first.read() }, 0);
+    }
+
+    #[test]
+    fn addresses_beyond_the_map_are_untagged_until_they_are_freed() {
+        for address in [1 << 47, 0x00FF_0000_0000_0000, usize::MAX] {
+            assert!(!MAP.make_slot(address, &ARENA));
+            assert_eq!(MAP.slot(address), None);
+        }
+        assert!(MAP.take_untagged(1 << 50) && MAP.take_untagged(1 << 47) && MAP.take_untagged(usize::MAX));
+        assert!(!MAP.take_untagged(1 << 47));
+    }
+
+    #[test]
+    fn a_leaf_takes_no_memory_but_for_the_pages_of_its_slots() {
+        let before = ARENA.mapped_bytes();
+        // SAFETY: slots of a mapped leaf, which nobody else uses.
+        unsafe { slot(0x5000_0000_0000).write(1) };
+        assert_eq!(ARENA.mapped_bytes() - before, (8 << 20) + 4096);
+        let resident = MAP.resident_bytes();
+        // SAFETY: as above. 128 KiB further on, in the next page; and in the same.
+        unsafe { slot(0x5000_0002_0000).write(1) };
+        unsafe { slot(0x5000_0003_FFFF).write(1) };
+        // Other tests touch roots and leaves of their own meanwhile.
+        assert!((resident + 4096..resident + 16 * 4096).contains(&MAP.resident_bytes()));
+    }
+}
