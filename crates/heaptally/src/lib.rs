@@ -33,6 +33,7 @@ mod engine;
 #[path = "portable.rs"]
 mod engine;
 mod every;
+pub mod leaktracer;
 mod module_name;
 mod start_error;
 mod symbol_table;
