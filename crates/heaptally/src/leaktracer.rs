@@ -1,4 +1,5 @@
-//! The names of the crate `leaktracer` 0.1.6, over heaptally: programs written for it compile with one line changed.
+//! The names of the crate `leaktracer` 0.1.6, over heaptally: programs written for it compile with one line changed
+//! in each file that imports it.
 //!
 //! ```
 //! use heaptally::leaktracer::{self, LeaktracerAllocator};
@@ -34,7 +35,7 @@
 //!   the whole path without hash, in both manglings.
 //! - *The row `<unknown>` has the rest of the program*: what was allocated before `init_symbol_table`, and stacks
 //!   without a function of the modules. The rows add up to `allocated`. heaptally's own heap is in neither.
-//! - *No panic and no lock.* Before `init_symbol_table`, or when tracking could not start, the table has the one row
+//! - *No panic and no lock.* Before `init_symbol_table`, or when tracking could not start, the table has no row but
 //!   `<unknown>`; why it could not is said on the standard error stream. `with_symbol_table` is never an error, holds
 //!   nothing while the closure runs, may be nested, and blocks while new stacks are symbolized, as `snapshot` does.
 //! - *The table is a copy* that does not change while the closure looks at it.
