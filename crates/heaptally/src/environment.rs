@@ -25,7 +25,8 @@ impl Config {
     /// | `HEAPTALLY_MAX_DEPTH` | `1` to `512` | as [`Config::max_depth`] |
     ///
     /// A variable that is empty is taken for unset. White space around values is ignored, and so is the case of the
-    /// three words. Unless `HEAPTALLY` is `on`, the others are not looked at.
+    /// three words. Unless `HEAPTALLY` is `on`, the others are not looked at. A program that is to track unless it is told
+    /// otherwise asks whether `HEAPTALLY` is set before it asks this.
     ///
     /// # Errors
     ///
