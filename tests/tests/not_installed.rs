@@ -14,6 +14,9 @@ fn start_says_what_to_declare_and_the_program_goes_on() {
              heaptally::TallyAlloc::system();` in the program"
         );
     }
+    // Says the same on the standard error stream, and has nothing to show.
+    heaptally::leaktracer::init_symbol_table(&["not_installed"]);
+    assert_eq!(heaptally::leaktracer::with_symbol_table(|table| table.iter().count()).unwrap(), 0);
     assert!(heaptally::tally().is_none());
 }
 

@@ -40,6 +40,12 @@ fn start_is_refused_and_everything_else_works() {
     assert_eq!(ALLOC.live_bytes(), heaptally::totals().live_bytes());
     drop(kept);
 
+    // Says on the standard error stream that there are no functions here, and goes on.
+    heaptally::leaktracer::init_symbol_table(&["portable"]);
+    let names =
+        heaptally::leaktracer::with_symbol_table(|table| table.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    assert_eq!(names.unwrap(), ["<unknown>"]);
+
     let snapshot = heaptally::snapshot();
     assert_eq!(snapshot.check(), Ok(()));
     let kinds: Vec<SiteKind> = snapshot.sites().iter().map(|site| site.kind()).collect();

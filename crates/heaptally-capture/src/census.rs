@@ -49,6 +49,17 @@ pub fn totals() -> [u64; 4] {
     [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
 }
 
+/// `[allocated bytes, freed bytes]` of the blocks that heaptally itself allocated: the one row among those above that
+/// is asked for by itself. Freed is read first, as there.
+pub fn internal_bytes() -> [u64; 2] {
+    let sum = |bytes: fn(&crate::Line) -> u64| {
+        let private = PROCESS.registry.iter().filter_map(|state| state.private.line(StackId::INTERNAL));
+        private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(bytes).fold(0, u64::wrapping_add)
+    };
+    let freed = sum(|line| line.freed()[1]);
+    [sum(|line| line.allocated()[1]), freed]
+}
+
 /// Hands every stack that is new since the last drain to `store`. One caller at a time. Called after the rows were
 /// read, so that every id they name has its record in the store.
 pub fn drain(mut store: impl FnMut(Record<'_>)) {

@@ -126,7 +126,7 @@ impl PageMap {
     fn map_leaf(&self, root: &AtomicUsize, arena: &Arena) -> bool {
         let Some(leaf) = arena.sparse::<Leaf>() else { return false };
         // Release: pairs with the Acquire in `slot` and `make_slot`.
-        match root.compare_exchange(0, leaf.expose_provenance().get(), Ordering::Release, Ordering::Relaxed) {
+        match root.compare_exchange(0, leaf.as_ptr().expose_provenance(), Ordering::Release, Ordering::Relaxed) {
             Ok(_) => self.list(leaf),
             // SAFETY: from `sparse`, and nobody has seen it.
             Err(_) => unsafe { arena.take_back(leaf) },
@@ -188,17 +188,15 @@ mod tests {
     fn a_slot_belongs_to_256_bytes() {
         let at = slot(0x7000_1234_5600);
         assert_eq!(MAP.slot(0x7000_1234_56FF), Some(at));
-        // SAFETY: the next slot of the same leaf.
-        assert_eq!(MAP.slot(0x7000_1234_5700), Some(unsafe { at.add(1) }));
-        assert_eq!(MAP.slot(0x7000_1234_55FF), Some(unsafe { at.sub(1) }));
+        assert_eq!(MAP.slot(0x7000_1234_5700), Some(at.wrapping_add(1)));
+        assert_eq!(MAP.slot(0x7000_1234_55FF), Some(at.wrapping_sub(1)));
     }
 
     #[test]
     fn a_leaf_has_the_slots_of_256_mib() {
         assert_eq!(MAP.slot(0x6000_0000_0000), None);
         let first = slot(0x6000_0000_0000);
-        // SAFETY: the last slot of the leaf.
-        assert_eq!(MAP.slot(0x6000_0FFF_FFFF), Some(unsafe { first.add(0xF_FFFF) }));
+        assert_eq!(MAP.slot(0x6000_0FFF_FFFF), Some(first.wrapping_add(0xF_FFFF)));
         assert_eq!(MAP.slot(0x6000_1000_0000), None);
         // SAFETY: a slot of a mapped leaf, which nobody else uses.
         assert_eq!(unsafe { first.read() }, 0);
@@ -221,9 +219,11 @@ mod tests {
         unsafe { slot(0x5000_0000_0000).write(1) };
         assert_eq!(ARENA.mapped_bytes() - before, (8 << 20) + 4096);
         let resident = MAP.resident_bytes();
-        // SAFETY: as above. 128 KiB further on, in the next page; and in the same.
-        unsafe { slot(0x5000_0002_0000).write(1) };
-        unsafe { slot(0x5000_0003_FFFF).write(1) };
+        // 128 KiB further on, in the next page, twice.
+        for address in [0x5000_0002_0000, 0x5000_0003_FFFF] {
+            // SAFETY: as above.
+            unsafe { slot(address).write(1) };
+        }
         // Other tests touch roots and leaves of their own meanwhile.
         assert!((resident + 4096..resident + 16 * 4096).contains(&MAP.resident_bytes()));
     }

@@ -56,6 +56,12 @@ impl Config {
         self
     }
 
+    /// These modules, unless some were given before, for instance by `HEAPTALLY_MODULES` (see [`Config::from_env`]).
+    #[must_use]
+    pub fn default_modules<I: IntoIterator<Item: Into<String>>>(self, names: I) -> Self {
+        if self.modules.is_empty() { self.modules(names) } else { self }
+    }
+
     /// Keeps the innermost frames of a stack, `frames` of them at most, 1 to [`Config::MAX_DEPTH`]; with any other
     /// number, [`start`](crate::start) returns [`StartError::Depth`]. Of a deeper stack at least half as many are kept,
     /// so that one that grows and shrinks around the limit is not cut anew with each call; how many depends on the

@@ -32,7 +32,9 @@ mod engine;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64", not(heaptally_portable))))]
 #[path = "portable.rs"]
 mod engine;
+mod environment;
 mod every;
+pub mod leaktracer;
 mod module_name;
 mod start_error;
 mod symbol_table;
@@ -40,6 +42,7 @@ mod tally;
 
 pub use allocator::TallyAlloc;
 pub use config::{Config, OnMismatch, Symbolize, TraceReuse};
+pub use environment::EnvError;
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
     Captures, Counter, Counts, Diff, DiffRow, Frame, Line, Location, Losses, Mapping, ModuleUse, Overhead, Rank, Row,

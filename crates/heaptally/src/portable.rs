@@ -120,6 +120,10 @@ pub(crate) fn totals() -> Totals {
     Totals { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
 
+pub(crate) fn program_live_bytes() -> i64 {
+    totals().live_bytes().cast_signed()
+}
+
 pub(crate) fn thread_counts() -> Counts {
     COUNTS.get()
 }

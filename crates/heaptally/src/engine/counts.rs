@@ -100,3 +100,10 @@ pub(crate) fn totals() -> Totals {
     let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes] = census::totals();
     Totals { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
+
+/// Live bytes without those of heaptally itself. Read while heaptally works, they may be off by what it allocates and
+/// frees between two reads, and then even below zero.
+pub(crate) fn program_live_bytes() -> i64 {
+    let [allocated, freed] = census::internal_bytes();
+    totals().live_bytes().wrapping_sub(allocated.wrapping_sub(freed)).cast_signed()
+}

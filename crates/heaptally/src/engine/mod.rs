@@ -99,6 +99,10 @@ pub(crate) fn totals() -> Totals {
     counts::totals()
 }
 
+pub(crate) fn program_live_bytes() -> i64 {
+    counts::program_live_bytes()
+}
+
 /// What the calling thread has counted; only differences mean something.
 pub(crate) fn thread_counts() -> Counts {
     thread::counts(thread::current(forward::entry()))
