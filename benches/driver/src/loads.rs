@@ -56,14 +56,15 @@ impl Load {
     }
 }
 
+/// A million blocks, or as many as are half a GiB to a GiB: what a block takes does not depend on how many there are.
 pub(crate) const LOADS: [Load; 27] = [
     Load::touched("256 B", Judged::Ratio, MILLION, "256"),
     Load::touched("1 KiB", Judged::Ratio, MILLION, "1024"),
     Load::touched("4 KiB", Judged::Ratio, MILLION, "4096"),
-    Load::touched("64 KiB", Judged::Ratio, 2 * GIB / (64 * KIB), "65536"),
-    Load::touched("16 B to 64 KiB, random", Judged::Ratio, 2 * GIB / (8 * KIB), "16..65536"),
-    Load { make: "grown", ..Load::touched("1 to 8 KiB, doubled", Judged::Ratio, 2 * GIB / (4 * KIB), "1024..8192") },
-    Load::touched("2 MiB at 2 MiB", Judged::Ratio, GIB / (2 * MIB), "2097152").at(2 * MIB),
+    Load::touched("64 KiB", Judged::Ratio, GIB / (64 * KIB), "65536"),
+    Load::touched("16 B to 64 KiB, random", Judged::Ratio, GIB / 2 / (8 * KIB), "16..65536"),
+    Load { make: "grown", ..Load::touched("1 to 8 KiB, doubled", Judged::Ratio, GIB / 2 / (4 * KIB), "1024..8192") },
+    Load::touched("2 MiB at 2 MiB", Judged::Ratio, GIB / 2 / (2 * MIB), "2097152").at(2 * MIB),
     Load::small("8 B", "8"),
     Load::small("16 B", "16"),
     Load::small("24 B", "24"),
@@ -80,12 +81,9 @@ pub(crate) const LOADS: [Load; 27] = [
     Load::small("128 B at 128", "128").at(128),
     // A page each with some allocators.
     Load { blocks: MILLION / 4, ..Load::small("64 B at 4096", "64").at(4096) },
-    Load {
-        touch: "first",
-        ..Load::touched("64 KiB, first page touched", Judged::Bytes, 2 * GIB / (64 * KIB), "65536")
-    },
-    Load { touch: "nothing", ..Load::touched("64 KiB, untouched", Judged::Bytes, 2 * GIB / (64 * KIB), "65536") },
-    Load::zeroed("64 KiB, zeroed, untouched", 2 * GIB / (64 * KIB), "65536"),
+    Load { touch: "first", ..Load::touched("64 KiB, first page touched", Judged::Bytes, GIB / (64 * KIB), "65536") },
+    Load { touch: "nothing", ..Load::touched("64 KiB, untouched", Judged::Bytes, GIB / (64 * KIB), "65536") },
+    Load::zeroed("64 KiB, zeroed, untouched", GIB / (64 * KIB), "65536"),
     Load::zeroed("1 MiB, zeroed, untouched", 4 * GIB / MIB, "1048576"),
     Load::zeroed("64 MiB, zeroed, untouched", 4 * GIB / (64 * MIB), "67108864"),
 ];

@@ -65,7 +65,7 @@ pub(crate) fn memory(options: &MemoryOptions, words: &[String]) -> Result<(), St
     );
     print!("{}", memory_table::text(&options.pairs, &rows));
     println!(
-        "heaptally's own memory, not counted above: at most {} bytes, of which {} came while the blocks were made",
+        "heaptally's own memory: at most {} bytes, of which {} came while the blocks were made and may be in the numbers",
         number::whole(own.after_bytes),
         number::whole(own.grown_bytes)
     );
