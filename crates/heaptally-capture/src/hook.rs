@@ -13,7 +13,6 @@ use crate::counter::Line;
 use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
-use crate::page_map::PAGE_MAP;
 use crate::process::PROCESS;
 use crate::ring::RecordedIp;
 use crate::stack_hash::StackHash;
@@ -112,7 +111,7 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     let mode = PROCESS.mode.get();
     let Block { address, size } = block;
     // SAFETY: the caller's block.
-    if !unsafe { has_slot(address, size) } && !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) {
+    if !unsafe { has_slot(address, size) } && !Slot::make(address, size, &PROCESS.arena) {
         return allocated_untagged(thread, size, entry.sp);
     }
     let id = match thread {
@@ -142,7 +141,7 @@ pub unsafe fn take_origin(block: Block) -> Origin {
     let Block { address, size } = block;
     // SAFETY: the caller's block.
     let Some(slot) = (unsafe { Slot::of(address, size) }) else {
-        let was_counted = PAGE_MAP.take_untagged(address.addr());
+        let was_counted = Slot::take_untagged(address, size);
         return Origin { id: was_counted.then_some(StackId::UNTAGGED), word: 0 };
     };
     // SAFETY: the caller's block.
@@ -167,7 +166,7 @@ pub unsafe fn put_back_origin(block: Block, origin: Origin) {
     }
     match origin.id {
         // Its leaf may have been mapped since; then a tag says the same.
-        Some(StackId::UNTAGGED) if !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) => {}
+        Some(StackId::UNTAGGED) if !Slot::make(address, size, &PROCESS.arena) => {}
         // SAFETY: the caller's block.
         Some(id) => unsafe { write_tag(address, size, id) },
         // SAFETY: the slot of the caller's block.

@@ -6,7 +6,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heaptally_capture::{PAGE_MAP, PROCESS, Registry, UNWOUND_RANGES, census, tag};
+use heaptally_capture::{PROCESS, Registry, UNWOUND_RANGES, census, page_map, tag};
 use heaptally_profile::{Captures, Counts, Losses, Overhead, Totals, UnknownFrees};
 
 use super::collector::stacks_in_use;
@@ -42,7 +42,7 @@ pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
     overhead.arena_mapped_bytes = PROCESS.arena.mapped_bytes() as u64;
     overhead.internal_live_bytes = internal.live_bytes().max(0) as u64;
     overhead.tag_bytes = totals.live_blocks() * tag::TAG_BYTES as u64;
-    overhead.page_map_bytes = PAGE_MAP.resident_bytes() as u64;
+    overhead.page_map_bytes = page_map::resident_bytes() as u64;
     overhead.threads = PROCESS.registry.states() as u64;
     overhead.threads_limit = Registry::LIMIT as u64;
     overhead.stacks = stacks;
