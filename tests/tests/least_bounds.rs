@@ -62,16 +62,22 @@ fn check(config: Config, expected: fn(&Losses) -> bool) {
 #[test]
 fn bounds_of_nothing_lose_stacks_and_no_byte() {
     let least = || Config::new().ring_bytes(0).counter_bytes(0);
-    check(least().max_stacks(0), |losses| losses.overflow_stacks >= (THREADS * BLOCKS) as u64);
-    check(least().max_stacks(1), |losses| losses.overflow_stacks > 0);
-    check(least().max_stacks(100), |losses| losses.overflow_stacks > 0);
-    check(least().max_stacks(100).counter_bytes(usize::MAX), |losses| losses.overflow_stacks > 0);
+    let none = || least().max_short_stacks(0);
+    check(none().max_stacks(0), |losses| losses.overflow_stacks >= (THREADS * BLOCKS) as u64);
+    check(none().max_stacks(1), |losses| losses.overflow_stacks > 0);
+    check(none().max_stacks(100), |losses| losses.overflow_stacks > 0);
+    check(none().max_stacks(100).counter_bytes(usize::MAX), |losses| losses.overflow_stacks > 0);
+    check(least().max_stacks(0).max_short_stacks(1), |losses| losses.overflow_stacks > 0);
+    check(least().max_stacks(0), |losses| losses.shortened_stacks > 0);
+    check(least().max_stacks(100), |losses| losses.shortened_stacks > 0);
+    check(least().all_rings_bytes(0), |losses| losses.ring_full > 0 && losses.shortened_stacks > 0);
     // A cut stack of one frame is its leaf.
     check(least().max_depth(1), |losses| losses.truncated_stacks > 0 && losses.overflow_stacks == 0);
 }
 
 #[test]
 fn bounds_beyond_everything_are_bounds() {
-    let most = Config::new().max_stacks(u32::MAX).ring_bytes(usize::MAX).counter_bytes(usize::MAX);
-    check(most, |losses| losses.overflow_stacks == 0 && losses.ring_full == 0);
+    let most = Config::new().max_stacks(u32::MAX).max_short_stacks(u32::MAX).counter_bytes(usize::MAX);
+    let most = most.ring_bytes(usize::MAX).all_rings_bytes(usize::MAX);
+    check(most, |losses| losses.overflow_stacks == 0 && losses.ring_full == 0 && losses.shortened_stacks == 0);
 }

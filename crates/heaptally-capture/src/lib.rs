@@ -30,6 +30,7 @@ mod mode;
 mod platform_unwinder;
 mod private_lines;
 mod process;
+mod recording;
 mod registry;
 mod ring;
 mod shared_lines;

@@ -19,10 +19,12 @@ pub struct Overhead {
     pub threads: u64,
     /// The most thread states there may be.
     pub threads_limit: u64,
-    /// Distinct stacks recorded.
+    /// Distinct stacks recorded, whole or short.
     pub stacks: u64,
-    /// The most stacks that are recorded.
+    /// When `stacks` has come to this, of further ones only the innermost frames are kept.
     pub stacks_limit: u64,
+    /// When `stacks` has come to this, further ones are in the row "(overflow)".
+    pub short_stacks_limit: u64,
     /// Bytes of the threads' own pages of counters.
     pub counter_page_bytes: u64,
     /// The most bytes of such pages; beyond it threads count on shared lines.
@@ -31,6 +33,8 @@ pub struct Overhead {
     pub ring_bytes: u64,
     /// The most bytes of ring that one thread may use.
     pub ring_limit_bytes: u64,
+    /// The most bytes of ring that all threads together may use.
+    pub all_rings_limit_bytes: u64,
     /// Processor time of the aggregator thread, in nanoseconds.
     pub aggregator_cpu_ns: u64,
     /// How long this snapshot took to make, in nanoseconds.

@@ -6,10 +6,8 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heaptally_capture::{PROCESS, Registry, UNWOUND_RANGES, census, tag};
+use heaptally_capture::{PROCESS, Registry, StackId, UNWOUND_RANGES, census, tag};
 use heaptally_profile::{Captures, Counts, Losses, Overhead, Totals, UnknownFrees};
-
-use super::collector::stacks_in_use;
 
 const _: () = assert!(Captures::UNWOUND_RANGES.len() == UNWOUND_RANGES);
 
@@ -28,6 +26,7 @@ pub(crate) fn losses(unknown_frees: Counts) -> Losses {
     losses.no_stack_failed = get(&counters.capture_failed);
     losses.truncated_stacks = get(&counters.truncated_stacks);
     losses.overflow_stacks = get(&counters.stacks_full);
+    losses.shortened_stacks = get(&counters.shortened_stacks);
     losses.ring_full = get(&counters.ring_full);
     losses.failed_mappings = PROCESS.arena.failed_mappings();
     losses.threads_without_state = PROCESS.registry.threads_without_state();
@@ -36,7 +35,6 @@ pub(crate) fn losses(unknown_frees: Counts) -> Losses {
 
 /// What is in use of memory and bounds; the times are the caller's to fill in.
 pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
-    let (stacks, stacks_limit) = stacks_in_use();
     let mut overhead = Overhead::default();
     overhead.arena_bytes = PROCESS.arena.handed_out_bytes() as u64;
     overhead.arena_mapped_bytes = PROCESS.arena.mapped_bytes() as u64;
@@ -44,11 +42,15 @@ pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
     overhead.tag_bytes = totals.live_blocks() * tag::TAG_BYTES as u64;
     overhead.threads = PROCESS.registry.states() as u64;
     overhead.threads_limit = Registry::LIMIT as u64;
-    overhead.stacks = stacks;
-    overhead.stacks_limit = stacks_limit;
+    // Pseudo-rows have ids too, and are no stacks.
+    let stacks = |ids: u32| u64::from(ids) - StackId::FIRST_REAL.index() as u64;
+    overhead.stacks = stacks(PROCESS.stacks.issued());
+    overhead.stacks_limit = stacks(PROCESS.stacks.full_limit());
+    overhead.short_stacks_limit = stacks(PROCESS.stacks.limit());
     overhead.counter_page_bytes = PROCESS.pages.used_bytes() as u64;
     overhead.counter_page_limit_bytes = PROCESS.pages.limit_bytes() as u64;
     overhead.ring_bytes = PROCESS.segments.bytes() as u64;
+    overhead.all_rings_limit_bytes = PROCESS.segments.limit_bytes() as u64;
     overhead.ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed) as u64;
     overhead
 }
