@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use heaptally::{Config, Counts, SiteKind, Snapshot, TallyAlloc};
+use heaptally::{Config, Counts, SiteKind, TallyAlloc};
 use heaptally_tests::assert_conserved;
 
 #[global_allocator]
@@ -36,8 +36,10 @@ fn a_tree_of_two_million_stacks_keeps_its_owner_and_its_bytes() {
         freed_blocks: NODES - live,
         freed_bytes: (NODES - live) * BLOCK_BYTES,
     };
-    assert_eq!(counts_of(&snapshot, "deep_recursion::grow"), expected);
-    assert_eq!(counts_of(&snapshot, SiteKind::Overflow.label()), Counts::ZERO);
+    let rows = snapshot.by_function();
+    let counts = |function| rows.iter().find(|row| row.function() == function).map_or(Counts::ZERO, |row| row.counts());
+    assert_eq!(counts("deep_recursion::grow"), expected);
+    assert_eq!(counts(SiteKind::Overflow.label()), Counts::ZERO);
     let (losses, overhead) = (snapshot.losses(), snapshot.overhead());
     assert_eq!((losses.overflow_stacks, losses.no_stack_failed, losses.truncated_stacks), (0, 0, 0), "{losses}");
     // All that there was room for is whole; the ends of the others are few.
@@ -60,8 +62,4 @@ fn grow(depth: u32, path: u64, kept: &mut Vec<Box<[u64; 3]>>) -> u64 {
     let right = black_box(grow(depth - 1, path * 2 + 1, kept));
     black_box(&block);
     left + right
-}
-
-fn counts_of(snapshot: &Snapshot, function: &str) -> Counts {
-    snapshot.function(function).map_or(Counts::ZERO, |row| row.counts())
 }

@@ -129,6 +129,27 @@ fn stacks_beyond_both_limits_are_counted_in_one_row() {
 }
 
 #[test]
+fn when_the_store_fills_up_ends_are_kept() {
+    const NODES: u64 = 2000;
+    in_a_child(Config::new().max_stack_nodes(NODES as u32), || {
+        // A snapshot brings what is new to the store, which then says that no more whole stacks are wanted.
+        let mut kept = Vec::with_capacity(STACKS);
+        while heaptally::snapshot().overhead().stack_nodes < NODES / 4 * 3 {
+            stacks::at(kept.len(), 12, &mut || kept.push(leaf()));
+        }
+        let whole = kept.len();
+        (whole..STACKS).for_each(|number| stacks::at(number, 12, &mut || kept.push(leaf())));
+        let snapshot = quiet_snapshot()?;
+        expect("leaf", counts(&snapshot, "stack_limit::leaf"), ALL)?;
+        let losses = snapshot.losses();
+        expect("lost", (losses.unstored_stacks, losses.overflow_stacks, losses.shortened_stacks > 0), (0, 0, true))?;
+        let short = sites(&snapshot, "stack_limit::leaf").filter(|site| is_truncated(site));
+        let blocks: u64 = short.map(|site| site.counts().allocated_blocks).sum();
+        expect("in rows of ends", blocks, (STACKS - whole) as u64)
+    });
+}
+
+#[test]
 fn a_stack_of_few_frames_is_itself_beyond_the_limit() {
     extern "C" fn of_a_thread(_: *mut c_void) -> *mut c_void {
         drop(black_box(shallow()));

@@ -17,6 +17,8 @@ pub struct Losses {
     pub shortened_stacks: AtomicU64,
     /// Allocations whose new stack found no room in the rings as a whole, or no memory for another segment.
     pub ring_full: AtomicU64,
+    /// Stacks that found no room in the store of the aggregator.
+    pub unstored_stacks: AtomicU64,
     /// Stacks that were cut at the depth limit.
     pub truncated_stacks: AtomicU64,
     /// Times a thread left the hook by a jump out of a signal handler.
@@ -36,6 +38,7 @@ impl Losses {
             stacks_full: AtomicU64::new(0),
             shortened_stacks: AtomicU64::new(0),
             ring_full: AtomicU64::new(0),
+            unstored_stacks: AtomicU64::new(0),
             truncated_stacks: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             last_unknown_address: AtomicU64::new(0),

@@ -4,7 +4,7 @@
 //! is kept of it, in steps:
 //!
 //! ```text
-//!  the whole stack        while ids of `max_stacks` and three quarters of the rings are left
+//!  the whole stack        while ids of `max_stacks` are left, and a quarter of the rings, of the nodes and of the arena
 //!    └► its 16 innermost frames below "(truncated)"        while others of that end have an id, or one is left
 //!         └► the row "(overflow)"
 //! ```
@@ -33,7 +33,7 @@ pub(crate) struct NoRoomNow {
 /// Why a stack was not recorded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NoRoom {
-    /// No id is left.
+    /// No id is left, or there is too little memory for more of that extent: for good.
     Ids,
     /// The rings hold as many records of that extent as they may, or there is no memory for more.
     Ring,
@@ -125,7 +125,8 @@ fn publish(
     outline: Outline,
     capturer: &Capturer,
 ) -> Result<Recorded, NoRoom> {
-    if !PROCESS.stacks.has_ids(extent) {
+    let is_scarce = extent == Extent::Full && PROCESS.arena.is_scarce();
+    if is_scarce || !PROCESS.stacks.has_ids(extent) {
         return Err(NoRoom::Ids);
     }
     let ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed);

@@ -23,7 +23,7 @@ use crate::arena::{Arena, Zeroed};
 use crate::levels::{Full, Levels};
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Slots looked at on one level before the next is tried.
 const MAX_PROBES: usize = 16;
@@ -52,6 +52,8 @@ pub struct StackTable {
     full_limit: AtomicU32,
     /// Short ones get ids below this: never less than `full_limit`.
     limit: AtomicU32,
+    /// Whether the store of the aggregator has no room for more whole stacks.
+    store_is_full: AtomicBool,
 }
 
 /// How much of a stack is kept.
@@ -71,6 +73,7 @@ impl StackTable {
             issued: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
             full_limit: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
             limit: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
+            store_is_full: AtomicBool::new(false),
         }
     }
 
@@ -98,9 +101,15 @@ impl StackTable {
         self.limit.store(full_limit.saturating_add(short).min(StackId::LIMIT), Ordering::Relaxed);
     }
 
+    /// Issues no more ids to whole stacks: the store of the aggregator has no room for them.
+    pub fn note_full_store(&self) {
+        self.store_is_full.store(true, Ordering::Relaxed);
+    }
+
     /// Whether another stack of this extent may get an id, as far as limits go.
     pub(crate) fn has_ids(&self, extent: Extent) -> bool {
-        self.issued.load(Ordering::Relaxed) < self.limit_of(extent)
+        let is_open = extent == Extent::Short || !self.store_is_full.load(Ordering::Relaxed);
+        is_open && self.issued.load(Ordering::Relaxed) < self.limit_of(extent)
     }
 
     fn limit_of(&self, extent: Extent) -> u32 {

@@ -30,6 +30,11 @@ pub struct Losses {
     /// Allocations whose new stack found no room in the rings, or no memory for it: it was shortened for the time being,
     /// or is among `overflow_stacks`.
     pub ring_full: u64,
+    /// Stacks that found no room in the store of all stacks, or no memory for it: their blocks are in the row
+    /// "(overflow)".
+    pub unstored_stacks: u64,
+    /// Times heaptally's own tables would have grown beyond their limit.
+    pub refused_by_arena_limit: u64,
     /// Times the system refused memory for heaptally's own tables.
     pub failed_mappings: u64,
     /// Threads that got no state of their own: they count on shared lines and capture no stacks.
@@ -125,6 +130,18 @@ impl fmt::Display for Losses {
                  `ring_bytes`, or `all_rings_bytes` if it is used up"
             )
         })?;
+        lines.line(self.unstored_stacks, |f| {
+            let stacks = Plural(self.unstored_stacks, "stack");
+            write!(
+                f,
+                "{stacks} in the row \"(overflow)\", since the store of stacks had no room: raise `max_stack_nodes`, \
+                 unless another line here says why"
+            )
+        })?;
+        lines.line(self.refused_by_arena_limit, |f| {
+            let requests = Plural(self.refused_by_arena_limit, "request");
+            write!(f, "{requests} for heaptally's own memory beyond its limit: raise `arena_bytes`")
+        })?;
         lines.line(self.failed_mappings, |f| {
             let requests = Plural(self.failed_mappings, "request");
             write!(
@@ -184,6 +201,8 @@ mod tests {
             shortened_stacks: 2,
             overflow_stacks: 1,
             ring_full: 5,
+            unstored_stacks: 3,
+            refused_by_arena_limit: 4,
             failed_mappings: 1,
             threads_without_state: 2,
         };
@@ -205,6 +224,9 @@ mod tests {
              `max_short_stacks`, unless another line here says why\n\
              5 allocations found no room for a new stack in the rings (or the system gave no memory): raise `ring_bytes`, \
              or `all_rings_bytes` if it is used up\n\
+             3 stacks in the row \"(overflow)\", since the store of stacks had no room: raise `max_stack_nodes`, unless \
+             another line here says why\n\
+             4 requests for heaptally's own memory beyond its limit: raise `arena_bytes`\n\
              1 request for heaptally's own memory refused by the system: look at the memory limits of the process\n\
              2 threads without counters and stacks of their own, so that what they allocate has no stack: keep fewer \
              threads alive at a time"

@@ -10,6 +10,8 @@ pub struct Overhead {
     pub arena_bytes: u64,
     /// Bytes of address space that the arena asked the system for.
     pub arena_mapped_bytes: u64,
+    /// The most bytes of address space that the arena may have.
+    pub arena_limit_bytes: u64,
     /// Requested bytes that heaptally holds on the program's heap: the live bytes of "(heaptally
     /// itself)".
     pub internal_live_bytes: u64,
@@ -25,6 +27,14 @@ pub struct Overhead {
     pub stacks_limit: u64,
     /// When `stacks` has come to this, further ones are in the row "(overflow)".
     pub short_stacks_limit: u64,
+    /// Frames of all stacks; those with the same callers share theirs.
+    pub stack_nodes: u64,
+    /// The most such frames; from three quarters on only the innermost ones of a new stack are kept.
+    pub stack_nodes_limit: u64,
+    /// Call sites whose unwind rule is kept.
+    pub rules: u64,
+    /// The most rules there is room for; others are compiled whenever they are needed.
+    pub rules_limit: u64,
     /// Bytes of the threads' own pages of counters.
     pub counter_page_bytes: u64,
     /// The most bytes of such pages; beyond it threads count on shared lines.

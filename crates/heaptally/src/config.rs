@@ -22,9 +22,11 @@ pub struct Config {
     pub(crate) symbolize: Symbolize,
     pub(crate) max_stacks: u32,
     pub(crate) max_short_stacks: u32,
+    pub(crate) max_stack_nodes: u32,
     pub(crate) ring_bytes: usize,
     pub(crate) all_rings_bytes: usize,
     pub(crate) counter_bytes: usize,
+    pub(crate) arena_bytes: usize,
     pub(crate) trace_reuse: TraceReuse,
     pub(crate) verify: Option<(NonZeroU32, OnMismatch)>,
 }
@@ -41,9 +43,11 @@ impl Config {
             symbolize: Symbolize::Full,
             max_stacks: 1 << 20,
             max_short_stacks: 1 << 20,
+            max_stack_nodes: 1 << 24,
             ring_bytes: 32 << 20,
             all_rings_bytes: 256 << 20,
             counter_bytes: 256 << 20,
+            arena_bytes: 16 << 30,
             trace_reuse: TraceReuse::On,
             verify: None,
         }
@@ -95,6 +99,16 @@ impl Config {
         self
     }
 
+    /// Lets all stacks together have this many nodes: frames, of which stacks with the same callers share those. Default
+    /// 16,777,216, least 0; more than 33,554,431 are taken for as many. When three quarters are used, further stacks are
+    /// kept by their innermost 16 frames; blocks of those that find no node are in the row "(overflow)". A node takes 16
+    /// bytes of heaptally's tables, and up to 19 of its heap.
+    #[must_use]
+    pub fn max_stack_nodes(mut self, nodes: u32) -> Self {
+        self.max_stack_nodes = nodes;
+        self
+    }
+
     /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 32 MiB, which
     /// a burst of 75,000 stacks of 40 new frames each needs, and little else comes near. Less than 32 KiB are taken for
     /// as many. Whole stacks may fill three quarters of it. A stack that finds no room is kept by its innermost 16 frames
@@ -113,11 +127,24 @@ impl Config {
         self
     }
 
-    /// Lets all threads together take this many bytes for counters of their own; default 256 MiB. Beyond it they
-    /// share counters: as exact, slower.
+    /// Lets all threads together take this many bytes for counters of their own; default 256 MiB, least 0. Beyond it
+    /// they share counters: as exact, slower.
     #[must_use]
     pub fn counter_bytes(mut self, bytes: usize) -> Self {
         self.counter_bytes = bytes;
+        self
+    }
+
+    /// Lets heaptally's own tables take this many bytes of address space, in pieces of 1 MiB: thread states, stacks,
+    /// counters, rings and rules. Default 16 GiB, which the other bounds together never come to: they are 1.2 GiB, and 147
+    /// KiB for each thread of the most that have lived at once. What is mapped when tracking starts is used in any case,
+    /// so the least is about 1 MiB. When three quarters are used, further stacks are kept by their innermost 16 frames,
+    /// and threads get no more counters of their own; at the limit new threads get no state, and blocks of new stacks are
+    /// in the row "(overflow)". The heap of the aggregator is not among them: it follows from the number of stacks and
+    /// nodes.
+    #[must_use]
+    pub fn arena_bytes(mut self, bytes: usize) -> Self {
+        self.arena_bytes = bytes;
         self
     }
 

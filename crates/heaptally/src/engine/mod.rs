@@ -14,6 +14,7 @@ mod function_path;
 mod installed;
 mod mappings;
 mod module_filter;
+mod node_index;
 mod own_cost;
 mod owners;
 mod reply;
@@ -30,6 +31,7 @@ use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals}
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
 use aggregator::Aggregator;
 use module_filter::ModuleFilter;
+use stack_store::STORE;
 
 /// Whether some thread has begun to start tracking; given back when that fails.
 static CLAIMED: AtomicBool = AtomicBool::new(false);
@@ -69,6 +71,8 @@ fn launch(config: Config) -> Result<(), StartError> {
     PROCESS.ring_limit_bytes.store(config.ring_bytes.max(MIN_RING_BYTES), Ordering::Relaxed);
     PROCESS.segments.set_limit_bytes(config.all_rings_bytes);
     PROCESS.stacks.set_limits(config.max_stacks, config.max_short_stacks);
+    STORE.set_limit(config.max_stack_nodes);
+    PROCESS.arena.set_limit_bytes(config.arena_bytes);
     PROCESS.pages.set_limit_bytes(config.counter_bytes);
     fork::watch().map_err(StartError::ForkHandler)?;
     Aggregator::launch(config, filter).map_err(StartError::Thread)?;

@@ -6,8 +6,10 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heaptally_capture::{PROCESS, Registry, StackId, UNWOUND_RANGES, census, tag};
+use heaptally_capture::{PROCESS, Registry, StackId, UNWOUND_RANGES, Unwinder, census, tag};
 use heaptally_profile::{Captures, Counts, Losses, Overhead, Totals, UnknownFrees};
+
+use super::stack_store::STORE;
 
 const _: () = assert!(Captures::UNWOUND_RANGES.len() == UNWOUND_RANGES);
 
@@ -28,6 +30,8 @@ pub(crate) fn losses(unknown_frees: Counts) -> Losses {
     losses.overflow_stacks = get(&counters.stacks_full);
     losses.shortened_stacks = get(&counters.shortened_stacks);
     losses.ring_full = get(&counters.ring_full);
+    losses.unstored_stacks = get(&counters.unstored_stacks);
+    losses.refused_by_arena_limit = PROCESS.arena.refused_by_limit();
     losses.failed_mappings = PROCESS.arena.failed_mappings();
     losses.threads_without_state = PROCESS.registry.threads_without_state();
     losses
@@ -38,6 +42,7 @@ pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
     let mut overhead = Overhead::default();
     overhead.arena_bytes = PROCESS.arena.handed_out_bytes() as u64;
     overhead.arena_mapped_bytes = PROCESS.arena.mapped_bytes() as u64;
+    overhead.arena_limit_bytes = PROCESS.arena.limit_bytes() as u64;
     overhead.internal_live_bytes = internal.live_bytes().max(0) as u64;
     overhead.tag_bytes = totals.live_blocks() * tag::TAG_BYTES as u64;
     overhead.threads = PROCESS.registry.states() as u64;
@@ -47,6 +52,10 @@ pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
     overhead.stacks = stacks(PROCESS.stacks.issued());
     overhead.stacks_limit = stacks(PROCESS.stacks.full_limit());
     overhead.short_stacks_limit = stacks(PROCESS.stacks.limit());
+    overhead.stack_nodes = u64::from(STORE.len()) - 1;
+    overhead.stack_nodes_limit = u64::from(STORE.limit());
+    overhead.rules = u64::from(PROCESS.unwinder.rules());
+    overhead.rules_limit = Unwinder::MOST_RULES as u64;
     overhead.counter_page_bytes = PROCESS.pages.used_bytes() as u64;
     overhead.counter_page_limit_bytes = PROCESS.pages.limit_bytes() as u64;
     overhead.ring_bytes = PROCESS.segments.bytes() as u64;
