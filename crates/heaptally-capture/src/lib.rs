@@ -31,6 +31,7 @@ pub mod page_map;
 mod platform_unwinder;
 mod private_lines;
 mod process;
+mod recording;
 mod registry;
 mod ring;
 mod shared_lines;
