@@ -83,7 +83,7 @@ pub unsafe fn freed_off(head: &Head, address: *mut u8, size: usize) -> bool {
     if ours {
         head.before_start.count_freed(size);
         // SAFETY: the caller's block.
-        unsafe { slot.clear(size) };
+        unsafe { slot.clear() };
     }
     ours
 }
@@ -146,7 +146,7 @@ pub unsafe fn take_origin(block: Block) -> Origin {
     // SAFETY: the caller's block.
     unsafe {
         let word = slot.get();
-        slot.clear(size);
+        slot.clear();
         Origin { id: known(slot, word), word }
     }
 }
@@ -159,10 +159,6 @@ pub unsafe fn take_origin(block: Block) -> Origin {
 #[cold]
 pub unsafe fn put_back_origin(block: Block, origin: Origin) {
     let Block { address, size } = block;
-    if !tag::is_large(size) {
-        // Its tag is where it was.
-        return;
-    }
     match origin.id {
         // Its leaf may have been mapped since; then a tag says the same.
         Some(StackId::UNTAGGED) if !Slot::make(address, size, &PROCESS.arena) => {}
@@ -329,7 +325,7 @@ pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize
     state.tracked.count_freed(block.size);
     line.count_freed(block.size);
     // SAFETY: the caller's block.
-    unsafe { slot.clear(block.size) };
+    unsafe { slot.clear() };
     true
 }
 

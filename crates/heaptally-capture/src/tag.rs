@@ -13,8 +13,8 @@
 //!
 //! The seal is a keyed mix of address and size. Taking it away again leaves the stack id, if the tag is this block's:
 //! 40 bits must come out as zeros, those next to a small block above all. If they do not, the block was overrun, freed
-//! with another layout, or came from somewhere else; that is counted and never believed. The tag of a large block is
-//! cleared at its free, so a second one finds nothing.
+//! with another layout, or came from somewhere else; that is counted and never believed. A tag is cleared at the free of its
+//! block, so a second one finds nothing, and neither does the free of the next block there with the last one's size.
 
 use core::alloc::Layout;
 
@@ -174,17 +174,15 @@ impl Slot {
         unsafe { self.address.write_unaligned(word) };
     }
 
-    /// Empties it, if its block, of `size` bytes, is large and about to go: the tag of a small one goes with its block.
+    /// Empties it, as its block is about to go: nobody is to take what is there for the tag of the next one.
     ///
     /// # Safety
     ///
     /// As for [`Slot::write`].
     #[inline]
-    pub(crate) unsafe fn clear(self, size: usize) {
-        if is_large(size) {
-            // SAFETY: the caller's.
-            unsafe { self.set(0) };
-        }
+    pub(crate) unsafe fn clear(self) {
+        // SAFETY: the caller's.
+        unsafe { self.set(0) };
     }
 }
 
@@ -325,7 +323,7 @@ mod tests {
             }
             // SAFETY: as above.
             unsafe {
-                Slot::of(block, size).unwrap().clear(size);
+                Slot::of(block, size).unwrap().clear();
                 assert_eq!(read(block, size), None);
             }
         }
