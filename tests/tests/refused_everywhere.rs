@@ -16,6 +16,7 @@ fn main() {
 #[cfg(not(heaptally_portable))]
 mod on_linux {
     use std::ffi::{CStr, c_int, c_void};
+    use std::hint::black_box;
     use std::process::Command;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Barrier, Mutex};
@@ -173,7 +174,7 @@ mod on_linux {
 
     #[inline(never)]
     fn leaf() -> Block {
-        Block::new(BLOCK_BYTES, 8)
+        black_box(Block::new(BLOCK_BYTES, 8))
     }
 
     /// Every block is in the row of its owner, or in one that says that it has none, beside a loss.
