@@ -17,7 +17,7 @@ use crate::process::PROCESS;
 use crate::recording::{NoRoomNow, find_or_record};
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
-use crate::tag::{self, Slot};
+use crate::tag::Slot;
 use crate::thread_state::{Busy, ThreadState};
 
 /// The calling thread, as the thread-local pointer says.
