@@ -44,14 +44,9 @@ pub struct Block {
     pub size: usize,
 }
 
-/// What was known of a block before it was freed.
+/// What was known of a block before it was freed: the stack that it came from, or nothing when no tag vouches for it.
 #[derive(Clone, Copy)]
-pub struct Origin {
-    /// The stack that it came from; `None` when no tag vouches for it.
-    id: Option<StackId>,
-    /// What was in its slot.
-    word: u64,
-}
+pub struct Origin(Option<StackId>);
 
 /// Counts an allocation while tracking is off: two additions and the tag. False, and nothing done, when the block has no
 /// slot for a tag yet.
@@ -143,14 +138,17 @@ pub unsafe fn take_origin(block: Block) -> Origin {
     // SAFETY: the caller's block.
     let Some(slot) = (unsafe { Slot::of(address, size) }) else {
         let was_counted = PAGE_MAP.take_untagged(address.addr());
-        return Origin { id: was_counted.then_some(StackId::UNTAGGED), word: 0 };
+        return Origin(was_counted.then_some(StackId::UNTAGGED));
     };
     // SAFETY: the caller's block.
-    unsafe {
-        let word = slot.get();
-        slot.clear(size);
-        Origin { id: known(slot, word), word }
+    let id = known(slot, unsafe { slot.get() });
+    if id.is_some() {
+        // A tag that does not fit may be that of a large block which begins a few bytes further on, if this one is not
+        // what its layout says.
+        // SAFETY: the caller's block, which the tag vouches for.
+        unsafe { slot.clear(size) };
     }
+    Origin(id)
 }
 
 /// Undoes [`take_origin`], of a block that stays what it was.
@@ -165,13 +163,13 @@ pub unsafe fn put_back_origin(block: Block, origin: Origin) {
         // Its tag is where it was.
         return;
     }
-    match origin.id {
+    match origin.0 {
         // Its leaf may have been mapped since; then a tag says the same.
         Some(StackId::UNTAGGED) if !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) => {}
         // SAFETY: the caller's block.
         Some(id) => unsafe { write_tag(address, size, id) },
-        // SAFETY: the slot of the caller's block.
-        None => unsafe { Slot::of(address, size).into_iter().for_each(|slot| slot.set(origin.word)) },
+        // What is in its slot is what was.
+        None => {}
     }
 }
 
@@ -198,7 +196,7 @@ fn known(slot: Slot, word: u64) -> Option<StackId> {
 
 /// Counts a free of a block that came from `origin`.
 pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
-    let Some((id, shared_line)) = origin.id.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
+    let Some((id, shared_line)) = origin.0.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
         return freed_unknown(block);
     };
     match thread {
