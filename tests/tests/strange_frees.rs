@@ -4,6 +4,8 @@
 
 #[path = "common/conserved.rs"]
 mod conserved;
+#[path = "common/refusal.rs"]
+mod refusal;
 #[path = "common/regions.rs"]
 mod regions;
 
@@ -12,6 +14,7 @@ use std::hint::black_box;
 
 use conserved::quiet_snapshot;
 use heaptally::{Counts, SiteKind, TallyAlloc};
+use refusal::Refusal;
 use regions::{Place, Regions, at};
 
 #[global_allocator]
@@ -69,6 +72,7 @@ fn a_free_of_something_else_touches_no_other_block() {
     assert_eq!(unknown_and_untagged(), [counts([0, 0], [4, 1400]), Counts::ZERO]);
     a_tag_that_does_not_fit_stays();
     assert_eq!(unknown_and_untagged(), [counts([0, 0], [8, 2800]), Counts::ZERO]);
+    no_more_is_freed_than_was_untagged();
 }
 
 /// Of 256 bytes, in which one large block begins, behind something that is freed as if it were large, too.
@@ -89,4 +93,31 @@ fn a_tag_that_does_not_fit_stays() {
         free(block, 1000);
     });
     assert_eq!(counted, counts([0, 0], [2, 1400]));
+}
+
+/// Without tags, one block is like another; but neither blocks nor bytes of their row go below zero.
+fn no_more_is_freed_than_was_untagged() {
+    let [unknown, _] = unknown_and_untagged();
+    let block = {
+        let _refusal = Refusal::begin();
+        allocate(Place::Region(1, 0), 1000)
+    };
+    // Of 1000 bytes there is none of 1001, and a failed resize changes nothing.
+    let other = foreign(Place::Region(1, 4096), 5000);
+    free(other, 5000);
+    free(other, 1001);
+    {
+        let _refusal = Refusal::begin();
+        assert!(resize(block, 1000, Place::Nowhere, 2000).is_null());
+    }
+    let unknown = unknown + counts([0, 0], [2, 6001]);
+    assert_eq!(unknown_and_untagged(), [unknown, counts([1, 1000], [0, 0])]);
+    // Where none is, none is freed, however many bytes there are elsewhere.
+    free(foreign(Place::Region(2, 0), 300), 300);
+    let unknown = unknown + counts([0, 0], [1, 300]);
+    assert_eq!(unknown_and_untagged(), [unknown, counts([1, 1000], [0, 0])]);
+    // It may be this one. Then there is none any more, and the real one is nobody's.
+    free(other, 400);
+    free(block, 1000);
+    assert_eq!(unknown_and_untagged(), [unknown + counts([0, 0], [1, 1000]), counts([1, 1000], [1, 400])]);
 }

@@ -137,7 +137,7 @@ pub unsafe fn take_origin(block: Block) -> Origin {
     let Block { address, size } = block;
     // SAFETY: the caller's block.
     let Some(slot) = (unsafe { Slot::of(address, size) }) else {
-        let was_counted = PAGE_MAP.take_untagged(address.addr());
+        let was_counted = PAGE_MAP.take_untagged(address.addr(), size);
         return Origin(was_counted.then_some(StackId::UNTAGGED));
     };
     // SAFETY: the caller's block.
@@ -165,7 +165,9 @@ pub unsafe fn put_back_origin(block: Block, origin: Origin) {
     }
     match origin.0 {
         // Its leaf may have been mapped since; then a tag says the same.
-        Some(StackId::UNTAGGED) if !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) => {}
+        Some(StackId::UNTAGGED) if !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) => {
+            PAGE_MAP.add_untagged_bytes(size)
+        }
         // SAFETY: the caller's block.
         Some(id) => unsafe { write_tag(address, size, id) },
         // What is in its slot is what was.
@@ -445,6 +447,8 @@ fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::s
 #[cold]
 fn allocated_untagged(thread: Thread, size: usize, sp: usize) {
     count_untagged(thread, sp, |line| line.count_allocated(size), |line| line.add_allocated(size));
+    // Not before the row: a free that takes them is counted there.
+    PAGE_MAP.add_untagged_bytes(size);
 }
 
 #[cold]
