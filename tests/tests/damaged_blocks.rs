@@ -6,8 +6,8 @@ use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::hint::black_box;
 use std::ptr::NonNull;
 
-use heaptally::{Counts, SiteKind, Snapshot, TallyAlloc, Totals};
-use heaptally_tests::{assert_conserved, assert_settles};
+use heaptally::{Counts, SiteKind, Snapshot, TallyAlloc};
+use heaptally_tests::assert_conserved;
 
 #[global_allocator]
 static ALLOC: TallyAlloc = TallyAlloc::system();
@@ -106,16 +106,9 @@ fn live(blocks: u64, bytes: u64) -> Counts {
     Counts { allocated_blocks: blocks, allocated_bytes: bytes, ..Counts::ZERO }
 }
 
-/// What `f` has changed in the totals.
+/// What `f` has changed in the totals, as far as they are the calling thread's: the harness has a thread of its own.
 fn changed_by(f: fn()) -> Counts {
-    let quiet = || {
-        let mut totals = Totals::default();
-        assert_settles("quiet", || (std::mem::replace(&mut totals, heaptally::totals()), heaptally::totals()));
-        totals
-    };
-    let before = quiet();
-    f();
-    quiet() - before
+    heaptally::measure(f).1
 }
 
 /// Blocks and bytes, which the row and the losses agree on.

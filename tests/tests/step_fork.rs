@@ -13,6 +13,8 @@ mod child;
 mod conserved;
 #[path = "common/operation.rs"]
 mod operation;
+#[path = "common/placing.rs"]
+mod placing;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/step.rs"]
@@ -25,13 +27,13 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use std::{mem, ptr, thread};
 
-use bump::Bump;
 use conserved::quiet_snapshot;
 use heaptally::{Config, Symbolize, TallyAlloc};
 use operation::{OPERATIONS, Operation};
+use placing::{Place, Placing};
 
 #[global_allocator]
-static ALLOC: TallyAlloc<Bump> = TallyAlloc::new(Bump);
+static ALLOC: TallyAlloc<Placing> = TallyAlloc::new(Placing);
 
 /// Of one operation, and steps to get there.
 const VISITS: u64 = 12;
@@ -108,6 +110,7 @@ extern "C" fn worker(number: *mut c_void) -> *mut c_void {
 
 /// After the operation.
 fn end_if_in_child() {
+    placing::set(Place::Arena);
     if PLACE.swap(OVER, Ordering::SeqCst) == IN_CHILD {
         child::exit(in_child);
     }
@@ -155,7 +158,10 @@ mod last_round {
 /// Counts, on new threads, which take the states over, too; and reports.
 fn in_child() -> Result<u8, String> {
     quiet_snapshot().map_err(|error| format!("at first: {error}"))?;
-    let threads = [(); 3].map(|()| thread::spawn(|| (0..40).for_each(|bytes| drop(black_box(vec![0_u8; bytes])))));
+    // Where the operation may have been about to map slots.
+    placing::at(Place::Region, || drop(black_box(vec![0_u8; 1000])));
+    let allocate = || (0..40).for_each(|bytes| drop(black_box(vec![0_u8; 10 * bytes])));
+    let threads = [(); 3].map(|()| thread::spawn(allocate));
     for thread in threads {
         thread.join().map_err(|_| "a thread of the child panicked".to_owned())?;
     }
@@ -179,6 +185,7 @@ fn in_child() -> Result<u8, String> {
 #[test]
 fn children_forked_at_any_instruction_of_an_operation_count_and_report() {
     step::handle(on_step);
+    placing::begin_region();
     heaptally::start(Config::new().modules(["step_fork"]).symbolize(Symbolize::Off)).unwrap();
     for operation in
         OPERATIONS.into_iter().filter(|operation| !matches!(operation, Operation::AskLibc | Operation::EndThread))
@@ -197,7 +204,16 @@ fn children_forked_at_any_instruction_of_an_operation_count_and_report() {
     let bystander = operation::spawn(worker, Operation::SameStack);
     wait_until(|place| place == STOPPED);
     FORKS_IN_HANDLER.store(true, Ordering::Relaxed);
-    for operation in [Operation::First, Operation::SameStack, Operation::Free, Operation::Realloc] {
+    let operations = [
+        Operation::First,
+        Operation::SameStack,
+        Operation::Free,
+        Operation::Realloc,
+        Operation::FirstLarge,
+        Operation::FreeLarge,
+        Operation::Untagged,
+    ];
+    for operation in operations {
         fork_everywhere(&format!("{operation:?}, forked by a handler"), || operation::spawn(worker, operation));
     }
     fork_everywhere("without a state, forked by a handler", || operation::spawn(ending, Operation::EndThread));

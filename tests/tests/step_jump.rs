@@ -11,6 +11,8 @@ mod bump;
 mod child;
 #[path = "common/operation.rs"]
 mod operation;
+#[path = "common/placing.rs"]
+mod placing;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/step.rs"]
@@ -26,12 +28,12 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bump::Bump;
 use heaptally::{Config, Counts, OnMismatch, Snapshot, TallyAlloc};
 use operation::{OPERATIONS, Operation};
+use placing::Placing;
 
 #[global_allocator]
-static ALLOC: TallyAlloc<Bump> = TallyAlloc::new(Bump);
+static ALLOC: TallyAlloc<Placing> = TallyAlloc::new(Placing);
 
 /// Jumps out of one operation, and steps to get there.
 const VISITS: u64 = 60;

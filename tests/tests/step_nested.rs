@@ -15,6 +15,8 @@ mod child;
 mod conserved;
 #[path = "common/operation.rs"]
 mod operation;
+#[path = "common/placing.rs"]
+mod placing;
 #[path = "common/step.rs"]
 mod step;
 
@@ -26,13 +28,13 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bump::Bump;
 use conserved::quiet_snapshot;
 use heaptally::{Config, Counts, OnMismatch, SiteKind, Snapshot, TallyAlloc};
 use operation::{OPERATIONS, Operation};
+use placing::{Place, Placing};
 
 #[global_allocator]
-static ALLOC: TallyAlloc<Bump> = TallyAlloc::new(Bump);
+static ALLOC: TallyAlloc<Placing> = TallyAlloc::new(Placing);
 
 /// Of one operation, and steps to get there.
 const VISITS: u64 = 60;
@@ -52,26 +54,30 @@ fn on_step(step: u64, _: &mut libc::ucontext_t) {
     let at = AT.load(Ordering::Relaxed);
     if at == EVERY || at == step {
         HANDLED.fetch_add(1, Ordering::Relaxed);
-        in_handler();
+        // What comes to every instruction must not have done what the operation is about to do.
+        let place = if at == EVERY || placing::place() == Place::Beyond { Place::Arena } else { placing::place() };
+        placing::at(place, in_handler);
     }
     if at == step {
         step::end();
     }
 }
 
-/// A block of 40 bytes that grows to 48.
+/// A block of 40 bytes that grows to 300, and one of 400 that shrinks to 48.
 #[inline(never)]
 fn in_handler() {
     // SAFETY: the layouts are not of size zero, the block is used with the one it has, and freed once.
     unsafe {
-        let [small, large] = [40, 48].map(|bytes| Layout::from_size_align_unchecked(bytes, 8));
-        let block = black_box(alloc(black_box(small)));
-        dealloc(black_box(realloc(block, small, large.size())), large);
+        for [before, after] in [[40, 300], [400, 48]] {
+            let [before, after] = [before, after].map(|bytes| Layout::from_size_align_unchecked(bytes, 8));
+            let block = black_box(alloc(black_box(before)));
+            dealloc(black_box(realloc(block, before, after.size())), after);
+        }
     }
 }
 
 fn by_handler(runs: u64) -> Counts {
-    let (blocks, bytes) = (2 * runs, (40 + 48) * runs);
+    let (blocks, bytes) = (4 * runs, (40 + 300 + 400 + 48) * runs);
     Counts { allocated_blocks: blocks, allocated_bytes: bytes, freed_blocks: blocks, freed_bytes: bytes }
 }
 
@@ -182,7 +188,9 @@ fn assert_charged_or_shown(before: &Snapshot, after: &Snapshot, handled: u64, pr
     let in_handler = change(|snapshot| rows_of(snapshot, "step_nested::in_handler"));
     let without_stack = change(|snapshot| pseudo_rows(snapshot, &[SiteKind::NoStack, SiteKind::Teardown]));
     assert_eq!(in_handler + without_stack, by_handler(handled));
-    assert_eq!(change(|snapshot| rows_of(snapshot, "step_nested::operation")), program);
+    let with_stack = change(|snapshot| rows_of(snapshot, "step_nested::operation"));
+    let untagged = change(|snapshot| pseudo_rows(snapshot, &[SiteKind::Untagged]));
+    assert_eq!(with_stack + untagged, program);
     // Each of them is told: what it interrupted was the allocator.
     let nested = after.losses().no_stack_nested - before.losses().no_stack_nested;
     assert_eq!(change(|snapshot| pseudo_rows(snapshot, &[SiteKind::NoStack])).allocated_blocks, nested);

@@ -13,6 +13,8 @@ mod child;
 mod conserved;
 #[path = "common/operation.rs"]
 mod operation;
+#[path = "common/placing.rs"]
+mod placing;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/step.rs"]
@@ -26,13 +28,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bump::Bump;
 use conserved::quiet_snapshot;
 use heaptally::{Config, Symbolize, TallyAlloc};
 use operation::{OPERATIONS, Operation};
+use placing::Placing;
 
 #[global_allocator]
-static ALLOC: TallyAlloc<Bump> = TallyAlloc::new(Bump);
+static ALLOC: TallyAlloc<Placing> = TallyAlloc::new(Placing);
 
 /// Of one operation, and steps to get there.
 const VISITS: u64 = 40;
@@ -70,7 +72,16 @@ extern "C" fn worker(number: *mut c_void) -> *mut c_void {
 #[test]
 fn a_start_at_any_instruction_of_an_operation_counts_every_block_once() {
     step::handle(on_step);
-    let operations = [Operation::First, Operation::NewStack, Operation::Free, Operation::Realloc];
+    let operations = [
+        Operation::First,
+        Operation::NewStack,
+        Operation::Free,
+        Operation::Realloc,
+        Operation::FirstLarge,
+        Operation::FreeLarge,
+        Operation::Shrink,
+        Operation::Untagged,
+    ];
     for operation in operations {
         AT.store(NOWHERE, Ordering::Relaxed);
         operation::on_new_thread(worker, operation);

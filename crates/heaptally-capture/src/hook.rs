@@ -42,14 +42,9 @@ pub struct Block {
     pub size: usize,
 }
 
-/// What was known of a block before it was freed.
+/// What was known of a block before it was freed: the stack that it came from, or nothing when no tag vouches for it.
 #[derive(Clone, Copy)]
-pub struct Origin {
-    /// The stack that it came from; `None` when no tag vouches for it.
-    id: Option<StackId>,
-    /// What was in its slot.
-    word: u64,
-}
+pub struct Origin(Option<StackId>);
 
 /// Counts an allocation while tracking is off: two additions and the tag. False, and nothing done, when the block has no
 /// slot for a tag yet.
@@ -141,14 +136,18 @@ pub unsafe fn take_origin(block: Block) -> Origin {
     // SAFETY: the caller's block.
     let Some(slot) = (unsafe { Slot::of(address, size) }) else {
         let was_counted = Slot::take_untagged(address, size);
-        return Origin { id: was_counted.then_some(StackId::UNTAGGED), word: 0 };
+        return Origin(was_counted.then_some(StackId::UNTAGGED));
     };
     // SAFETY: the caller's block.
-    unsafe {
-        let word = slot.get();
-        slot.clear();
-        Origin { id: known(slot, word), word }
+    let id = known(slot, unsafe { slot.get() });
+    if id.is_some() {
+        // A word that is no tag of the block's is not ours to clear: behind a small one that is not what its layout says
+        // are the bytes of something else, and a large one may share its slot with another that begins a few bytes
+        // further on.
+        // SAFETY: the caller's block, which the tag vouches for.
+        unsafe { slot.clear() };
     }
+    Origin(id)
 }
 
 /// Undoes [`take_origin`], of a block that stays what it was.
@@ -159,13 +158,13 @@ pub unsafe fn take_origin(block: Block) -> Origin {
 #[cold]
 pub unsafe fn put_back_origin(block: Block, origin: Origin) {
     let Block { address, size } = block;
-    match origin.id {
+    match origin.0 {
         // Its leaf may have been mapped since; then a tag says the same.
-        Some(StackId::UNTAGGED) if !Slot::make(address, size, &PROCESS.arena) => {}
+        Some(StackId::UNTAGGED) if !Slot::make(address, size, &PROCESS.arena) => Slot::add_untagged_bytes(size),
         // SAFETY: the caller's block.
         Some(id) => unsafe { write_tag(address, size, id) },
-        // SAFETY: the slot of the caller's block.
-        None => unsafe { Slot::of(address, size).into_iter().for_each(|slot| slot.set(origin.word)) },
+        // What is in its slot is what was.
+        None => {}
     }
 }
 
@@ -192,7 +191,7 @@ fn known(slot: Slot, word: u64) -> Option<StackId> {
 
 /// Counts a free of a block that came from `origin`.
 pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
-    let Some((id, shared_line)) = origin.id.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
+    let Some((id, shared_line)) = origin.0.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
         return freed_unknown(block);
     };
     match thread {
@@ -405,6 +404,8 @@ fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::s
 #[cold]
 fn allocated_untagged(thread: Thread, size: usize, sp: usize) {
     count_untagged(thread, sp, |line| line.count_allocated(size), |line| line.add_allocated(size));
+    // Not before the row: a free that takes them is counted there.
+    Slot::add_untagged_bytes(size);
 }
 
 #[cold]

@@ -15,14 +15,15 @@
 //!
 //! A leaf is mapped when the first large block of its addresses comes. If the system refuses, the block is *untagged*,
 //! and so is every further one there until all untagged ones are gone; only then is the leaf asked for again. So it is
-//! known at the free whether a block without a slot is one of those. Addresses beyond 47 bits share a root that never
-//! has a leaf.
+//! known at the free whether a block without a slot may be one of those: if their bytes are not fewer than its own.
+//! Addresses beyond 47 bits share a root that never has a leaf.
 //!
 //! # Synchronization
 //!
 //! A leaf's address is stored with Release after its zeros exist, and read with Acquire. Leaves stay for ever. A slot is
 //! plain memory of whoever owns the block that begins there, handed on with the block; the count of untagged blocks
-//! changes by compare-and-swap.
+//! changes by compare-and-swap. Their bytes are added with Release once the allocation is in its row, and taken with
+//! Acquire before the free is: a free of something else, with which no block was handed on, makes no row negative.
 
 use core::mem::offset_of;
 use core::ptr::NonNull;
@@ -55,6 +56,8 @@ unsafe impl<const SLOTS: usize> Zeroed for Leaf<SLOTS> {}
 pub(crate) struct PageMap<const SLOTS: usize> {
     /// The last one is of all addresses that are beyond the others.
     roots: [AtomicUsize; ROOTS + 1],
+    /// Bytes of all untagged blocks together.
+    untagged_bytes: AtomicUsize,
     /// The leaf mapped last.
     leaves: AtomicPtr<Leaf<SLOTS>>,
     /// Whether the system knows that the roots are sparse.
@@ -74,6 +77,7 @@ impl<const SLOTS: usize> PageMap<SLOTS> {
     const fn new() -> Self {
         Self {
             roots: [const { AtomicUsize::new(0) }; ROOTS + 1],
+            untagged_bytes: AtomicUsize::new(0),
             leaves: AtomicPtr::new(core::ptr::null_mut()),
             is_prepared: AtomicBool::new(false),
         }
@@ -87,7 +91,7 @@ impl<const SLOTS: usize> PageMap<SLOTS> {
     }
 
     /// Makes sure that there is a slot for a block at `address`. False when there is no memory, or the address is beyond
-    /// the map: then the block has been counted as untagged.
+    /// the map: then the block has been counted as untagged, and its bytes are still to be added.
     #[cold]
     pub(crate) fn make_slot(&self, address: usize, arena: &Arena) -> bool {
         self.prepare();
@@ -107,12 +111,31 @@ impl<const SLOTS: usize> PageMap<SLOTS> {
         }
     }
 
-    /// Whether an untagged block may have begun at `address`, which is no longer counted then.
+    /// Adds the bytes of an untagged block, which is in its row.
     #[cold]
-    pub(crate) fn take_untagged(&self, address: usize) -> bool {
+    pub(crate) fn add_untagged_bytes(&self, size: usize) {
+        // Release: pairs with the Acquire in `take_untagged`.
+        self.untagged_bytes.fetch_add(size, Ordering::Release);
+    }
+
+    /// Whether an untagged block of `size` bytes may have begun at `address`. It is no longer counted then.
+    #[cold]
+    pub(crate) fn take_untagged(&self, address: usize, size: usize) -> bool {
         let root = self.root(address);
+        if root.load(Ordering::Relaxed) as isize >= 0 {
+            return false;
+        }
+        // Acquire: pairs with the Release in `add_untagged_bytes`; the bytes are in the row.
+        let fewer = |bytes: usize| bytes.checked_sub(size);
+        if self.untagged_bytes.fetch_update(Ordering::Acquire, Ordering::Relaxed, fewer).is_err() {
+            return false;
+        }
         let less = |root: usize| ((root as isize) < 0).then(|| root.wrapping_add(1));
-        root.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        let is_taken = root.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
+        if !is_taken {
+            self.untagged_bytes.fetch_add(size, Ordering::Relaxed);
+        }
+        is_taken
     }
 
     fn resident_bytes(&self) -> usize {
@@ -227,10 +250,12 @@ mod tests {
     fn addresses_beyond_the_map_are_untagged_until_they_are_freed() {
         for address in [1 << 47, 0x00FF_0000_0000_0000, usize::MAX] {
             assert!(!MAP.make_slot(address, &ARENA));
+            MAP.add_untagged_bytes(1000);
             assert_eq!(MAP.slot(address), None);
         }
-        assert!(MAP.take_untagged(1 << 50) && MAP.take_untagged(1 << 47) && MAP.take_untagged(usize::MAX));
-        assert!(!MAP.take_untagged(1 << 47));
+        assert!(MAP.take_untagged(1 << 50, 1000) && !MAP.take_untagged(1 << 47, 2001));
+        assert!(MAP.take_untagged(1 << 47, 400) && MAP.take_untagged(usize::MAX, 1600));
+        assert!(!MAP.take_untagged(1 << 47, 0));
     }
 
     #[test]

@@ -124,7 +124,13 @@ impl Slot {
     #[cold]
     pub(crate) fn take_untagged(block: *mut u8, size: usize) -> bool {
         let address = block.addr();
-        if size >= COARSE_FROM_BYTES { COARSE.take_untagged(address) } else { FINE.take_untagged(address) }
+        if size >= COARSE_FROM_BYTES { COARSE.take_untagged(address, size) } else { FINE.take_untagged(address, size) }
+    }
+
+    /// Adds the bytes of an untagged block, which is in its row.
+    #[cold]
+    pub(crate) fn add_untagged_bytes(size: usize) {
+        if size >= COARSE_FROM_BYTES { COARSE.add_untagged_bytes(size) } else { FINE.add_untagged_bytes(size) }
     }
 
     /// What is to be sealed.

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use heaptally::Counts;
 
+use crate::placing::{self, Place};
+
 /// What is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -24,7 +26,16 @@ pub(crate) enum Operation {
     /// An allocation on the stack of the last one.
     SameStack,
     Free,
+    /// A small block grows into a large one.
     Realloc,
+    Large,
+    /// The first large block of 256 MiB of addresses: the system is asked for memory for their tags.
+    FirstLarge,
+    FreeLarge,
+    /// A large block shrinks into a small one.
+    Shrink,
+    /// An allocation and a free of a large block that can have no tag.
+    Untagged,
     /// No operation of the allocator: libc is asked for the thread's stack, as std does when a thread starts, under a lock
     /// that a handler must not wait for.
     AskLibc,
@@ -32,20 +43,25 @@ pub(crate) enum Operation {
     EndThread,
 }
 
-pub(crate) const OPERATIONS: [Operation; 8] = [
+pub(crate) const OPERATIONS: [Operation; 13] = [
     Operation::First,
     Operation::NewCode,
     Operation::NewStack,
     Operation::SameStack,
     Operation::Free,
     Operation::Realloc,
+    Operation::Large,
+    Operation::FirstLarge,
+    Operation::FreeLarge,
+    Operation::Shrink,
+    Operation::Untagged,
     Operation::AskLibc,
     Operation::EndThread,
 ];
 
 const PREPARED_BYTES: usize = 24;
 const BYTES: usize = 60;
-const GROWN_BYTES: usize = 333;
+const LARGE_BYTES: usize = 333;
 
 impl Operation {
     /// Performs it on the calling thread, which is new. Calls `begin` when nothing but the operation is left to do.
@@ -59,7 +75,15 @@ impl Operation {
             begin();
             return ask_libc();
         }
-        let block = allocate(PREPARED_BYTES);
+        let block = allocate(self.prepared_bytes());
+        match self {
+            Self::FirstLarge => {
+                placing::begin_region();
+                placing::set(Place::Region);
+            }
+            Self::Untagged => placing::set(Place::Beyond),
+            _ => {}
+        }
         match self {
             Self::SameStack => {
                 for is_last in [false, true] {
@@ -89,31 +113,46 @@ impl Operation {
                 black_box(branch((1 << 9) | (next() % (1 << 9)), BYTES));
             }
             // SAFETY: the block has this layout, and is freed once.
-            Self::Free => unsafe { dealloc(black_box(block), layout(PREPARED_BYTES)) },
-            Self::Realloc => {
+            Self::Free | Self::FreeLarge => unsafe { dealloc(black_box(block), layout(self.prepared_bytes())) },
+            Self::Realloc | Self::Shrink => {
+                let new_bytes = if self == Self::Shrink { BYTES } else { LARGE_BYTES };
                 // SAFETY: as above; the new size is not zero.
-                black_box(unsafe { realloc(black_box(block), layout(PREPARED_BYTES), GROWN_BYTES) });
+                black_box(unsafe { realloc(black_box(block), layout(self.prepared_bytes()), new_bytes) });
             }
+            Self::Large | Self::FirstLarge => {
+                black_box(allocate(LARGE_BYTES));
+            }
+            // SAFETY: as above.
+            Self::Untagged => unsafe { dealloc(allocate(LARGE_BYTES), layout(LARGE_BYTES)) },
         }
+    }
+
+    /// Of the block that goes before it.
+    fn prepared_bytes(self) -> usize {
+        if matches!(self, Self::FreeLarge | Self::Shrink) { LARGE_BYTES } else { PREPARED_BYTES }
     }
 
     /// What `times` of it, with what went before each, allocate and free.
     #[allow(dead_code, reason = "not every test looks at rows")]
     pub(crate) fn counts(self, times: u64) -> Counts {
-        let (blocks, bytes, freed_blocks) = match self {
-            Self::First => (1, BYTES, 0),
-            Self::NewCode | Self::NewStack => (2, PREPARED_BYTES + BYTES, 0),
-            Self::SameStack => (3, PREPARED_BYTES + 2 * BYTES, 0),
-            Self::Free => (1, PREPARED_BYTES, 1),
-            Self::Realloc => (2, PREPARED_BYTES + GROWN_BYTES, 1),
-            Self::AskLibc => (0, 0, 0),
-            Self::EndThread => (1, PREPARED_BYTES, 0),
+        let (blocks, bytes, freed_blocks, freed_bytes) = match self {
+            Self::First => (1, BYTES, 0, 0),
+            Self::NewCode | Self::NewStack => (2, PREPARED_BYTES + BYTES, 0, 0),
+            Self::SameStack => (3, PREPARED_BYTES + 2 * BYTES, 0, 0),
+            Self::Free => (1, PREPARED_BYTES, 1, PREPARED_BYTES),
+            Self::Realloc => (2, PREPARED_BYTES + LARGE_BYTES, 1, PREPARED_BYTES),
+            Self::Large | Self::FirstLarge => (2, PREPARED_BYTES + LARGE_BYTES, 0, 0),
+            Self::FreeLarge => (1, LARGE_BYTES, 1, LARGE_BYTES),
+            Self::Shrink => (2, LARGE_BYTES + BYTES, 1, LARGE_BYTES),
+            Self::Untagged => (2, PREPARED_BYTES + LARGE_BYTES, 1, LARGE_BYTES),
+            Self::AskLibc => (0, 0, 0, 0),
+            Self::EndThread => (1, PREPARED_BYTES, 0, 0),
         };
         Counts {
             allocated_blocks: blocks * times,
             allocated_bytes: bytes as u64 * times,
             freed_blocks: freed_blocks * times,
-            freed_bytes: freed_blocks * PREPARED_BYTES as u64 * times,
+            freed_bytes: freed_bytes as u64 * times,
         }
     }
 }
