@@ -19,6 +19,10 @@ pub(crate) struct Summary {
 }
 
 impl Cell {
+    pub(crate) fn failed(why: String) -> Self {
+        Self { failure: Some(why), ..Self::default() }
+    }
+
     /// Takes the value of one more process. The first failure is the cell's: it has no numbers then.
     pub(crate) fn add(&mut self, sample: Result<Sample, String>) {
         match sample {

@@ -14,7 +14,7 @@ use crate::number;
 use crate::options::CompareOptions;
 use crate::order::Order;
 use crate::sample::Sample;
-use crate::subject::{SYSTEM, Subject};
+use crate::subject::Subject;
 use crate::table::{Column, Table};
 use crate::workload::Workload;
 
@@ -23,7 +23,7 @@ const WARM_UP: Duration = Duration::from_millis(50);
 /// A cell with the names of its row, and the program if it was built.
 struct Entry {
     workload: &'static Workload,
-    subject: &'static Subject,
+    subject: Subject,
     program: Option<PathBuf>,
     cell: Cell,
 }
@@ -58,15 +58,12 @@ pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), 
 }
 
 fn entries(options: &CompareOptions, layout: &Layout) -> Vec<Entry> {
-    let built: Vec<_> = options.subjects.iter().map(|subject| (*subject, subject.build(layout))).collect();
+    let built: Vec<_> = options.subjects.iter().map(|subject| (subject, subject.build(layout))).collect();
     let mut entries = Vec::new();
     for &workload in &options.workloads {
         for (subject, program) in &built {
-            let mut cell = Cell::default();
-            if let Err(error) = program {
-                cell.fail(error.clone());
-            }
-            entries.push(Entry { workload, subject, program: program.clone().ok(), cell });
+            let cell = program.as_ref().err().cloned().map_or_else(Cell::default, Cell::failed);
+            entries.push(Entry { workload, subject: (*subject).clone(), program: program.clone().ok(), cell });
         }
     }
     entries
@@ -97,7 +94,7 @@ fn measure(entries: &mut [Entry], options: &CompareOptions, inputs: &Inputs) {
 /// becomes the first of its workload.
 fn check_work(entries: &mut [Entry]) {
     for group in entries.chunk_by_mut(|a, b| a.workload == b.workload) {
-        let reference = group.iter().position(|entry| *entry.subject == SYSTEM).unwrap_or(0);
+        let reference = group.iter().position(|entry| entry.subject.is_system()).unwrap_or(0);
         group.swap(0, reference);
         let (reference, others) = group.split_first_mut().expect("a chunk is not empty");
         others.iter_mut().for_each(|entry| entry.cell.compare(&reference.cell));
@@ -115,14 +112,14 @@ fn table(entries: &[Entry]) -> Table {
         Column::number("ratio to system"),
     ]);
     for Entry { workload, subject, cell, .. } in entries {
-        let name = [workload.name, subject.name].map(str::to_owned);
+        let name = [workload.name, &subject.name].map(str::to_owned);
         let Some(Summary { median, min, max }) = cell.summary() else {
             let why = cell.failure().unwrap_or("no process ran");
             table.push([&name[..], &[why.to_owned()]].concat());
             continue;
         };
         let spread = format!("{}..{}", number::decimal(min), number::decimal(max));
-        let system = entries.iter().find(|entry| entry.workload == *workload && *entry.subject == SYSTEM);
+        let system = entries.iter().find(|entry| entry.workload == *workload && entry.subject.is_system());
         let ratio = system.and_then(|system| system.cell.summary()).map(|system| median / system.median);
         let numbers = [
             number::decimal(median),

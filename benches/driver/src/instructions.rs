@@ -12,7 +12,7 @@ use crate::machine;
 use crate::number;
 use crate::options::InstructionsOptions;
 use crate::process;
-use crate::subject::{HEAPTALLY, SYSTEM};
+use crate::subject::Subject;
 use crate::table::{Column, Table};
 
 /// In benches/workloads/src/pairs.rs; hashes follow it in the symbol.
@@ -28,8 +28,8 @@ const LIMIT_BEFORE_START: u64 = 40;
 /// If a count failed, or if a pair before `start` is above its limit, after all counts are printed.
 pub(crate) fn instructions(options: &InstructionsOptions, words: &[String]) -> Result<(), String> {
     let layout = Layout::find()?;
-    let system = SYSTEM.build(&layout)?;
-    let heaptally = HEAPTALLY.build(&layout)?;
+    let system = Subject::system().build(&layout)?;
+    let heaptally = Subject::heaptally().build(&layout)?;
 
     let columns = [Column::text("workload"), Column::text("subject"), Column::number("instructions a pair")];
     let mut table =

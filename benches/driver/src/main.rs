@@ -5,6 +5,7 @@
 //! cargo run --release -p heaptally-bench                          everything
 //! cargo run --release -p heaptally-bench -- --only pairs33,json   some workloads
 //! cargo run --release -p heaptally-bench -- instructions          exact counts, with valgrind
+//! cargo run --release -p heaptally-bench -- memory                resident bytes a block
 //! ```
 //!
 //! Subjects are packages of their own (`benches/subjects/NAME`) over one source of workloads (`benches/workloads`);
@@ -12,10 +13,14 @@
 
 mod cell;
 mod compare;
+mod footprint;
 mod inputs;
 mod instructions;
 mod layout;
+mod loads;
 mod machine;
+mod memory;
+mod memory_table;
 mod number;
 mod options;
 mod order;
@@ -28,18 +33,27 @@ mod workload;
 use std::env;
 use std::process::ExitCode;
 
+use crate::layout::Layout;
 use crate::options::Task;
 
 /// 0: done; 1: something failed or is above its limit, after all else was printed; 2: the command line is no good.
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
-    let done = match options::parse(&words) {
+    let subjects = match Layout::find().and_then(|layout| subject::all(&layout)) {
+        Ok(subjects) => subjects,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match options::parse(&words, &subjects) {
         Ok(Task::Help) => {
             println!("{}", options::USAGE);
             Ok(())
         }
         Ok(Task::Compare(options)) => compare::compare(&options, &words),
         Ok(Task::Instructions(options)) => instructions::instructions(&options, &words),
+        Ok(Task::Memory(options)) => memory::memory(&options, &words),
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(2);

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use crate::subject::{self, Subject};
+use crate::subject::{self, Pair, Subject};
 use crate::workload::{self, Workload};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release -p heaptally-bench -- [OPTIONS]
        cargo run --release -p heaptally-bench -- instructions [--only W[,W]]
+       cargo run --release -p heaptally-bench -- memory [--subjects S[,S]] [--rounds N] [--quick]
 
   --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2
-  --subjects S[,S]  these subjects: system, heaptally
-  --rounds N        so many processes for each cell, 7 by default
-  --quick           3 rounds of a fifth of a second
-  instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit";
+  --subjects S[,S]  these subjects, folders of benches/subjects: system and heaptally by default, all of `memory`
+  --rounds N        so many processes for each cell: 7 by default, 3 of `memory`
+  --quick           3 rounds of a fifth of a second; of `memory`, one round of a sixteenth of the blocks
+  instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit
+  memory            resident bytes a block, of allocators alone and with heaptally over them";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {
     Compare(CompareOptions),
     Instructions(InstructionsOptions),
+    Memory(MemoryOptions),
     Help,
 }
 
@@ -26,7 +29,7 @@ pub(crate) enum Task {
 #[derive(Debug, PartialEq)]
 pub(crate) struct CompareOptions {
     pub(crate) workloads: Vec<&'static Workload>,
-    pub(crate) subjects: Vec<&'static Subject>,
+    pub(crate) subjects: Vec<Subject>,
     /// Timed processes for each cell; at least one.
     pub(crate) rounds: usize,
     /// Each process starts no further lap after this.
@@ -38,45 +41,65 @@ pub(crate) struct InstructionsOptions {
     pub(crate) workloads: Vec<&'static Workload>,
 }
 
-pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
-    let (mut only, mut subjects, mut rounds, mut quick, mut instructions) = (None, None, None, false, false);
+#[derive(Debug, PartialEq)]
+pub(crate) struct MemoryOptions {
+    /// At least one.
+    pub(crate) pairs: Vec<Pair>,
+    /// Processes for each cell; at least one.
+    pub(crate) rounds: usize,
+    /// One block of so many.
+    pub(crate) fewer: usize,
+}
+
+/// `known` are the subjects that there are.
+pub(crate) fn parse(words: &[String], known: &[Subject]) -> Result<Task, String> {
+    let (mut only, mut subjects, mut rounds, mut quick, mut command) = (None, None, None, false, None);
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
             "--help" | "-h" => return Ok(Task::Help),
-            "instructions" => instructions = true,
+            "instructions" | "memory" => command = Some(word.as_str()),
             "--quick" => quick = true,
             "--only" => only = Some(list(value()?, workload::find)?),
-            "--subjects" => subjects = Some(list(value()?, subject::find)?),
+            "--subjects" => subjects = Some(list(value()?, |name| subject::find(name, known))?),
             "--rounds" => rounds = Some(count(value()?)?),
             _ => return Err(format!("unknown argument {word}; --help lists them")),
         }
     }
-    if instructions {
-        if subjects.is_some() || rounds.is_some() || quick {
-            return Err("`instructions` takes no option but --only".to_owned());
+    match command {
+        Some("memory") if only.is_some() => Err("`memory` takes no --only".to_owned()),
+        Some("memory") => {
+            let pairs = subject::pairs(subjects.as_deref().unwrap_or(known));
+            if pairs.is_empty() {
+                return Err("`memory` compares pairs: --subjects system,heaptally".to_owned());
+            }
+            let (usual_rounds, fewer) = if quick { (1, 16) } else { (3, 1) };
+            Ok(Task::Memory(MemoryOptions { pairs, rounds: rounds.unwrap_or(usual_rounds), fewer }))
         }
-        let workloads =
-            only.unwrap_or_else(|| workload::WORKLOADS.iter().filter(|workload| workload.counted).collect());
-        return match workloads.iter().find(|workload| !workload.counted) {
-            Some(workload) => Err(format!("`instructions` counts pairs33 and pairs73, not {}", workload.name)),
-            None => Ok(Task::Instructions(InstructionsOptions { workloads })),
-        };
+        Some(_) if subjects.is_some() || rounds.is_some() || quick => {
+            Err("`instructions` takes no option but --only".to_owned())
+        }
+        Some(_) => instructions(only),
+        None => Ok(Task::Compare(CompareOptions {
+            workloads: only.unwrap_or_else(|| workload::WORKLOADS.iter().collect()),
+            subjects: subjects.unwrap_or_else(subject::defaults),
+            rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
+            budget: Duration::from_millis(if quick { 200 } else { 1000 }),
+        })),
     }
-    Ok(Task::Compare(CompareOptions {
-        workloads: only.unwrap_or_else(|| workload::WORKLOADS.iter().collect()),
-        subjects: subjects.unwrap_or_else(|| subject::SUBJECTS.iter().collect()),
-        rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
-        budget: Duration::from_millis(if quick { 200 } else { 1000 }),
-    }))
+}
+
+fn instructions(only: Option<Vec<&'static Workload>>) -> Result<Task, String> {
+    let workloads = only.unwrap_or_else(|| workload::WORKLOADS.iter().filter(|workload| workload.counted).collect());
+    match workloads.iter().find(|workload| !workload.counted) {
+        Some(workload) => Err(format!("`instructions` counts pairs33 and pairs73, not {}", workload.name)),
+        None => Ok(Task::Instructions(InstructionsOptions { workloads })),
+    }
 }
 
 /// The things named, each once, in the order named.
-fn list<T>(names: &str, find: impl Fn(&str) -> Result<&'static T, String>) -> Result<Vec<&'static T>, String>
-where
-    T: PartialEq,
-{
+fn list<T: PartialEq>(names: &str, find: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     let mut found = Vec::new();
     for name in names.split(',') {
         let thing = find(name)?;
@@ -99,7 +122,8 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Task, String> {
-        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        let known = ["system", "heaptally", "x", "heaptally_x"].map(Subject::named);
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), &known)
     }
 
     fn compared(line: &str) -> CompareOptions {
@@ -117,7 +141,7 @@ mod tests {
     fn nothing_given_is_everything() {
         let options = compared("");
         assert_eq!(names(&options.workloads), ["pairs33", "pairs73", "churn", "json", "syn", "batches", "pairs2"]);
-        assert_eq!(options.subjects.len(), subject::SUBJECTS.len());
+        assert_eq!(options.subjects, [Subject::system(), Subject::heaptally()]);
         assert_eq!(options.rounds, 7);
     }
 
@@ -141,12 +165,27 @@ mod tests {
             complaint("--only pairs33,nosuch"),
             "unknown workload nosuch; there are pairs33, pairs73, churn, json, syn, batches, pairs2"
         );
-        assert_eq!(complaint("--subjects nosuch"), "unknown subject nosuch; there are system, heaptally");
+        assert_eq!(
+            complaint("--subjects nosuch"),
+            "unknown subject nosuch; there are system, heaptally, x, heaptally_x"
+        );
         assert_eq!(complaint("--only"), "--only needs a value");
         assert_eq!(complaint("--rounds 0"), "--rounds 0: a whole number above zero is needed");
         assert_eq!(complaint("--fast"), "unknown argument --fast; --help lists them");
         assert_eq!(complaint("instructions --only json"), "`instructions` counts pairs33 and pairs73, not json");
         assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only");
+        assert_eq!(complaint("memory --only json"), "`memory` takes no --only");
+        assert_eq!(complaint("memory --subjects system,x"), "`memory` compares pairs: --subjects system,heaptally");
+    }
+
+    #[test]
+    fn memory_is_that_of_pairs() {
+        let pair = |alone, tracked| Pair { alone: Subject::named(alone), tracked: Subject::named(tracked) };
+        let all = vec![pair("system", "heaptally"), pair("x", "heaptally_x")];
+        assert_eq!(parsed("memory"), Ok(Task::Memory(MemoryOptions { pairs: all, rounds: 3, fewer: 1 })));
+        let one = vec![pair("x", "heaptally_x")];
+        let quick = Task::Memory(MemoryOptions { pairs: one, rounds: 1, fewer: 16 });
+        assert_eq!(parsed("memory --quick --subjects x,heaptally_x"), Ok(quick));
     }
 
     #[test]

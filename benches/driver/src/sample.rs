@@ -1,6 +1,5 @@
 //! What one process of a subject measured: the line it prints, read.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -27,12 +26,16 @@ impl Sample {
     }
 
     /// Reads `key=value` words; further keys are allowed.
-    fn parse(line: &str) -> Result<Self, String> {
-        let words: HashMap<&str, &str> = line.split_whitespace().filter_map(|word| word.split_once('=')).collect();
-        let word = |key: &str| words.get(key).copied().ok_or(format!("printed no {key}: {}", line.trim()));
-        let value = word("value")?.parse().map_err(|_| format!("printed no number: {}", line.trim()))?;
-        Ok(Self { unit: word("unit")?.to_owned(), value, checksum: word("checksum")?.to_owned() })
+    pub(crate) fn parse(line: &str) -> Result<Self, String> {
+        let value = word(line, "value")?.parse().map_err(|_| format!("printed no number: {}", line.trim()))?;
+        Ok(Self { unit: word(line, "unit")?.to_owned(), value, checksum: word(line, "checksum")?.to_owned() })
     }
+}
+
+/// The value of a key.
+pub(crate) fn word<'a>(line: &'a str, key: &str) -> Result<&'a str, String> {
+    let mut words = line.split_whitespace().filter_map(|word| word.split_once('='));
+    words.find(|word| word.0 == key).map(|word| word.1).ok_or(format!("printed no {key}: {}", line.trim()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub(crate) struct Table {
 }
 
 pub(crate) struct Column {
-    name: &'static str,
+    name: String,
     align: Align,
 }
 
@@ -19,12 +19,12 @@ enum Align {
 }
 
 impl Column {
-    pub(crate) const fn text(name: &'static str) -> Self {
-        Self { name, align: Align::Left }
+    pub(crate) fn text(name: impl Into<String>) -> Self {
+        Self { name: name.into(), align: Align::Left }
     }
 
-    pub(crate) const fn number(name: &'static str) -> Self {
-        Self { name, align: Align::Right }
+    pub(crate) fn number(name: impl Into<String>) -> Self {
+        Self { name: name.into(), align: Align::Right }
     }
 }
 
@@ -38,10 +38,38 @@ impl Table {
         self.rows.push(row.into());
     }
 
+    /// The same as a table of Markdown. Every row is full.
+    pub(crate) fn markdown(&self) -> String {
+        let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        let rules: Vec<_> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(number, column)| match column.align {
+                Align::Left => "-".repeat(self.width(number)),
+                Align::Right => "-".repeat(self.width(number) - 1) + ":",
+            })
+            .collect();
+        let rows = self.rows.iter().map(|row| row.iter().map(String::as_str).collect());
+        let lines = [names, rules.iter().map(String::as_str).collect()].into_iter().chain(rows);
+        lines.map(|cells: Vec<&str>| format!("| {} |\n", self.padded(&cells).join(" | "))).collect()
+    }
+
+    fn padded(&self, cells: &[&str]) -> Vec<String> {
+        let padded = |(number, cell): (usize, &&str)| {
+            let width = self.width(number);
+            match self.columns[number].align {
+                Align::Left => format!("{cell:<width$}"),
+                Align::Right => format!("{cell:>width$}"),
+            }
+        };
+        cells.iter().enumerate().map(padded).collect()
+    }
+
     fn width(&self, column: usize) -> usize {
         let full = self.rows.iter().filter(|row| row.len() == self.columns.len() || column + 1 < row.len());
         let cells = full.map(|row| row[column].chars().count());
-        cells.chain([self.columns[column].name.len()]).max().unwrap_or(0)
+        cells.chain([self.columns[column].name.chars().count()]).max().unwrap_or(0)
     }
 
     fn line(&self, f: &mut fmt::Formatter<'_>, cells: &[&str]) -> fmt::Result {
@@ -61,7 +89,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.line(f, &self.columns.iter().map(|column| column.name).collect::<Vec<_>>())?;
+        self.line(f, &self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>())?;
         self.rows.iter().try_for_each(|row| self.line(f, &row.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 }
@@ -83,5 +111,19 @@ heaptally  1,234   82.8
 peer       did not build: error: no such crate
 ";
         assert_eq!(table.to_string(), expected);
+    }
+
+    #[test]
+    fn markdown_is_in_columns_as_well() {
+        let mut table = Table::new([Column::text("block"), Column::number("ns")]);
+        table.push(["256 B → 1", "1,234"].map(str::to_owned));
+        table.push(["4 KiB", "9"].map(str::to_owned));
+        let expected = "\
+| block     |    ns |
+| --------- | ----: |
+| 256 B → 1 | 1,234 |
+| 4 KiB     |     9 |
+";
+        assert_eq!(table.markdown(), expected);
     }
 }

@@ -6,19 +6,60 @@ use std::slice;
 
 use crate::arguments::{Amount, Arguments, Tracking};
 use crate::clock::{Timed, time};
+use crate::load::Load;
+use crate::memory::weigh;
+use crate::page_size::no_huge_pages;
 use crate::plan::Plan;
 use crate::report::Report;
 
-/// Measures the workload that the command line names, and prints one line with the result.
-///
-/// `start` begins the subject's tracking; `end` verifies it, after the timing and while the workload's blocks are
-/// live. The process ends with status 1 if `end` fails, and with 2 if the command line or an input is no good.
+/// What a subject with a tracker does, beside allocating.
+pub struct Hooks {
+    /// Begins tracking, before the measured threads are spawned.
+    pub start: fn(Measured),
+    /// Verifies the tracker's result, after the measurement.
+    pub end: fn() -> Result<(), String>,
+    /// Bytes that the tracker holds for itself, those that each block carries left out.
+    pub own_bytes: fn() -> u64,
+}
+
+/// What the process is for.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Measured {
+    /// How long a workload takes: as a program has the tracker by default.
+    Time,
+    /// What blocks take: without names, so that no debug information is loaded and given back meanwhile.
+    Memory,
+}
+
+/// [`run_tracked`] for a subject that holds nothing for itself.
 pub fn run(start: fn(), end: fn() -> Result<(), String>) {
-    let arguments = Arguments::parse(env::args().skip(1)).unwrap_or_else(|error| fail(2, &error));
+    run_hooked(&|_| start(), end, || 0);
+}
+
+/// Measures what the command line names, and prints one line with the result.
+///
+/// A workload is verified while its blocks are live, the memory of blocks when they are freed. The process ends with
+/// status 1 if the verification fails, and with 2 if the command line or an input is no good.
+pub fn run_tracked(hooks: Hooks) {
+    run_hooked(&hooks.start, hooks.end, hooks.own_bytes);
+}
+
+fn run_hooked(start: &dyn Fn(Measured), end: fn() -> Result<(), String>, own_bytes: fn() -> u64) {
+    let mut words = env::args().skip(1).peekable();
+    if words.next_if(|word| word == "memory").is_some() {
+        let load = Load::parse(words).unwrap_or_else(|error| fail(2, &error));
+        no_huge_pages().unwrap_or_else(|error| fail(1, &error));
+        start(Measured::Memory);
+        let weighed = weigh(&load, own_bytes).unwrap_or_else(|error| fail(1, &error));
+        end().unwrap_or_else(|error| fail(1, &error));
+        println!("{weighed}");
+        return;
+    }
+    let arguments = Arguments::parse(words).unwrap_or_else(|error| fail(2, &error));
     let Arguments { workload, amount, input, tracking } = arguments;
     let mut plan = Plan::prepare(&workload, input.as_deref()).unwrap_or_else(|error| fail(2, &error));
     if tracking == Tracking::Started {
-        start();
+        start(Measured::Time);
     }
     let report = measure(workload, &mut plan, amount);
     if tracking == Tracking::Started {

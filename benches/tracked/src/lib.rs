@@ -1,0 +1,44 @@
+//! The `main` of every subject with heaptally: tracking with default settings over the workloads.
+//!
+//! After the measurement the process takes a snapshot, and fails if the numbers are not conserved, if any block was
+//! allocated without being charged to a stack, or if one was not known when it was freed: fast and wrong is no result.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+use heaptally::{SiteKind, Symbolize};
+use workloads::{Hooks, Measured};
+
+/// Measures what the command line names. The caller's program has a `TallyAlloc` as its global allocator.
+pub fn run() {
+    workloads::run_tracked(Hooks { start, end, own_bytes });
+}
+
+fn start(measured: Measured) {
+    let symbolize = if measured == Measured::Memory { Symbolize::Off } else { Symbolize::Full };
+    heaptally::start(heaptally::config!().symbolize(symbolize)).expect("heaptally starts");
+}
+
+fn end() -> Result<(), String> {
+    let snapshot = heaptally::snapshot();
+    snapshot.check().map_err(|violation| format!("not conserved: {violation}"))?;
+    for site in snapshot.sites() {
+        // Blocks ever allocated, not only live ones: most workloads have freed everything by now.
+        let blocks = site.counts().allocated_blocks;
+        if matches!(site.kind(), SiteKind::NoStack | SiteKind::Overflow | SiteKind::Teardown | SiteKind::Untagged)
+            && blocks > 0
+        {
+            return Err(format!("unattributed: {} allocated {blocks} blocks", site.function()));
+        }
+    }
+    match snapshot.losses().unknown_frees.blocks {
+        0 => Ok(()),
+        blocks => Err(format!("{blocks} blocks were not known when they were freed")),
+    }
+}
+
+fn own_bytes() -> u64 {
+    let snapshot = heaptally::snapshot();
+    let overhead = snapshot.overhead();
+    overhead.own_bytes() - overhead.tag_bytes
+}
