@@ -21,7 +21,10 @@ pub fn run() {
 #[inline]
 fn start(measured: Measured) {
     let symbolize = if measured == Measured::Memory { Symbolize::Off } else { Symbolize::Full };
-    heaptally::start(heaptally::config!().symbolize(symbolize)).expect("heaptally starts");
+    let tally = heaptally::start(heaptally::config!().symbolize(symbolize)).expect("heaptally starts");
+    if measured == Measured::Paused {
+        tally.pause();
+    }
 }
 
 #[inline]
