@@ -67,8 +67,7 @@ pub(crate) const SUBJECTS: [Subject; 22] = [
         name: "mod_alloc",
         package: "mod_alloc",
         peer: "mod-alloc",
-        keeps: "exact totals; cumulative by stack, 8 frames by frame pointers, which a release build does not have: \
-                nearly all stacks are lost",
+        keeps: "exact totals; nearly no stack: those are by frame pointers, which a release build does not have",
         ..PLAIN
     },
     Subject {
@@ -76,15 +75,15 @@ pub(crate) const SUBJECTS: [Subject; 22] = [
         package: "mod_alloc",
         peer: "mod-alloc",
         build: Build::FramePointers,
-        keeps: "exact totals; cumulative by stack, 8 frames by frame pointers, of 4,096 stacks; the others are dropped",
+        keeps: "exact totals; cumulative by stack, 8 frames by frame pointers, of the first 4,096 stacks",
         ..PLAIN
     },
     Subject {
         name: "pprof_alloc",
         package: "pprof_alloc",
         peer: "pprof-alloc",
-        keeps: "a sample each 512 KiB, live and cumulative by stack, by frame pointers, which a release build does not \
-                have: nearly all stacks are cut short",
+        keeps: "a sample each 512 KiB, live and cumulative, without stacks: those are by frame pointers, which a release \
+                build does not have",
         ..PLAIN
     },
     Subject {
@@ -100,8 +99,8 @@ pub(crate) const SUBJECTS: [Subject; 22] = [
         package: "pprof_alloc",
         peer: "pprof-alloc",
         environment: &[("PPROF_ALLOC_SAMPLE_RATE", "1")],
-        keeps: "every allocation, live and cumulative by stack, by frame pointers, which a release build does not have: \
-                nearly all stacks are cut short",
+        keeps: "every allocation, live and cumulative, without stacks: those are by frame pointers, which a release \
+                build does not have",
         ..PLAIN
     },
     Subject {
