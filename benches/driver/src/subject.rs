@@ -195,6 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn every_subject_has_the_same_workloads() {
+        let layout = Layout::find().unwrap();
+        let lock_in = |folder: PathBuf| fs::read_to_string(folder.join("Cargo.lock")).unwrap();
+        let workloads = lock_in(layout.root.join("benches/workloads"));
+        for subject in all() {
+            let lock = lock_in(subject.folder(&layout));
+            for package in ["rtrb", "serde_json", "syn", "proc-macro2", "memchr"] {
+                let versions = [&workloads, &lock].map(|lock| version_in(lock, package));
+                assert!(
+                    versions[0].is_some() && versions[0] == versions[1],
+                    "{package} of {}: {versions:?}",
+                    subject.name
+                );
+            }
+        }
+    }
+
+    #[test]
     fn the_broken_one_is_measured_only_if_it_is_named() {
         assert!(!all().contains(&BROKEN));
         assert_eq!(find("broken"), Ok(BROKEN));
