@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{env, process};
 
+use crate::catalog::SUBJECTS;
 use crate::process::output_within;
 use crate::subject::{Subject, Tool};
 
@@ -34,6 +35,10 @@ impl Launch {
                 (command, Some(folder))
             }
         };
+        // What the user has set for one of them would make another subject of it.
+        SUBJECTS.iter().flat_map(|other| other.environment).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
         command.envs(subject.environment.iter().copied());
         Ok(Self { command, folder })
     }
