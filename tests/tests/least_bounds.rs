@@ -1,5 +1,5 @@
-//! Bounds as narrow as they can be set, and as wide, while threads allocate and snapshots are taken: rows add up, and
-//! what found no room is shown.
+//! Bounds as narrow as they can be set, and as wide, while threads allocate and snapshots are taken: rows add up, what
+//! found no room is shown, and nothing takes more than it may.
 #![cfg(not(heaptally_portable))]
 
 #[path = "common/child.rs"]
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use conserved::quiet_snapshot;
-use heaptally::{Config, Losses, Symbolize, TallyAlloc};
+use heaptally::{Config, Losses, Overhead, SiteKind, Symbolize, TallyAlloc};
 use heaptally_tests::stacks;
 
 #[global_allocator]
@@ -24,6 +24,7 @@ const BLOCKS: usize = 3000;
 
 /// Runs threads that allocate and free on a thousand stacks, and reads beside them.
 fn losses_with(config: Config) -> Result<Losses, String> {
+    let mapped_bytes = heaptally::snapshot().overhead().arena_mapped_bytes;
     heaptally::start(config.modules(["least_bounds"]).symbolize(Symbolize::Off)).map_err(|error| error.to_string())?;
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -39,7 +40,31 @@ fn losses_with(config: Config) -> Result<Losses, String> {
         assert!(ended);
         readers.join().map_err(|_| "the reader panicked".to_owned())?
     })?;
-    Ok(*quiet_snapshot()?.losses())
+    let last = quiet_snapshot()?;
+    let of_threads =
+        last.sites().iter().filter(|site| !matches!(site.kind(), SiteKind::BeforeStart | SiteKind::Internal));
+    let blocks = of_threads.fold(0, |sum, site| sum + site.counts().allocated_blocks);
+    // One way or another, all are counted.
+    if blocks < (THREADS * BLOCKS) as u64 {
+        return Err(format!("{blocks} blocks"));
+    }
+    keeps_within(last.overhead(), mapped_bytes)?;
+    Ok(*last.losses())
+}
+
+/// What was mapped before the start stays, whatever the limit.
+fn keeps_within(overhead: &Overhead, mapped_bytes_before: u64) -> Result<(), String> {
+    let in_use = [
+        (overhead.arena_mapped_bytes, overhead.arena_limit_bytes.max(mapped_bytes_before)),
+        (overhead.arena_bytes, overhead.arena_mapped_bytes),
+        (overhead.stacks, overhead.short_stacks_limit),
+        (overhead.stack_nodes, overhead.stack_nodes_limit),
+        (overhead.rules, overhead.rules_limit),
+        (overhead.counter_page_bytes, overhead.counter_page_limit_bytes),
+        (overhead.ring_bytes, overhead.all_rings_limit_bytes),
+        (overhead.threads, overhead.threads_limit),
+    ];
+    if in_use.iter().all(|(used, limit)| used <= limit) { Ok(()) } else { Err(format!("{overhead:?}")) }
 }
 
 fn allocate(thread: usize) {
@@ -62,16 +87,36 @@ fn check(config: Config, expected: fn(&Losses) -> bool) {
 #[test]
 fn bounds_of_nothing_lose_stacks_and_no_byte() {
     let least = || Config::new().ring_bytes(0).counter_bytes(0);
-    check(least().max_stacks(0), |losses| losses.overflow_stacks >= (THREADS * BLOCKS) as u64);
-    check(least().max_stacks(1), |losses| losses.overflow_stacks > 0);
-    check(least().max_stacks(100), |losses| losses.overflow_stacks > 0);
-    check(least().max_stacks(100).counter_bytes(usize::MAX), |losses| losses.overflow_stacks > 0);
+    let none = || least().max_short_stacks(0);
+    check(none().max_stacks(0), |losses| losses.overflow_stacks >= (THREADS * BLOCKS) as u64);
+    check(none().max_stacks(1), |losses| losses.overflow_stacks > 0);
+    check(none().max_stacks(100), |losses| losses.overflow_stacks > 0);
+    check(none().max_stacks(100).counter_bytes(usize::MAX), |losses| losses.overflow_stacks > 0);
+    check(least().max_stacks(0).max_short_stacks(1), |losses| losses.overflow_stacks > 0);
+    check(least().max_stacks(0), |losses| losses.shortened_stacks > 0);
+    check(least().max_stacks(100), |losses| losses.shortened_stacks > 0);
+    check(least().all_rings_bytes(0), |losses| losses.ring_full > 0 && losses.shortened_stacks > 0);
     // A cut stack of one frame is its leaf.
     check(least().max_depth(1), |losses| losses.truncated_stacks > 0 && losses.overflow_stacks == 0);
 }
 
 #[test]
+fn tables_that_may_not_grow_lose_stacks_and_no_byte() {
+    check(Config::new().arena_bytes(0), |losses| losses.refused_by_arena_limit > 0 && losses.failed_mappings == 0);
+    // From three quarters on stacks are short, so that the rest may do.
+    check(Config::new().arena_bytes(2 << 20), |losses| losses.shortened_stacks > 0);
+    check(Config::new().max_stack_nodes(0), |losses| losses.unstored_stacks > 0);
+    check(Config::new().max_stack_nodes(1), |losses| losses.unstored_stacks > 0);
+    check(Config::new().max_stack_nodes(400), |losses| losses.unstored_stacks > 0);
+    // All that finds no room whole has an end that does.
+    let ends = |losses: &Losses| losses.shortened_stacks > 0 && losses.unstored_stacks == 0;
+    check(Config::new().max_stack_nodes(40_000).max_stacks(500), ends);
+}
+
+#[test]
 fn bounds_beyond_everything_are_bounds() {
-    let most = Config::new().max_stacks(u32::MAX).ring_bytes(usize::MAX).counter_bytes(usize::MAX);
-    check(most, |losses| losses.overflow_stacks == 0 && losses.ring_full == 0);
+    let most = Config::new().max_stacks(u32::MAX).max_short_stacks(u32::MAX).counter_bytes(usize::MAX);
+    let most = most.ring_bytes(usize::MAX).all_rings_bytes(usize::MAX);
+    let most = most.max_stack_nodes(u32::MAX).arena_bytes(usize::MAX);
+    check(most, |losses| losses.overflow_stacks == 0 && losses.ring_full == 0 && losses.shortened_stacks == 0);
 }

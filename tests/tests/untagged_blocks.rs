@@ -126,6 +126,27 @@ fn a_block_without_a_tag_is_served_and_counted_at_both_ends() {
     assert_eq!((unknown.blocks, unknown.bytes, unknown.last_size), (2, 3200, 700));
 
     a_refused_resize_may_find_memory_for_a_tag_meanwhile();
+    the_maps_of_smaller_and_larger_blocks_are_two();
+}
+
+/// Blocks of 4 KiB and more have a map of their own: without memory for it, those below have their tags all the same.
+fn the_maps_of_smaller_and_larger_blocks_are_two() {
+    let before = untagged(&quiet_snapshot().unwrap());
+    let change = || untagged(&quiet_snapshot().unwrap()) - before;
+    let larger = {
+        let _refusal = Refusal::begin();
+        allocate(Place::Region(3, 0), 4096)
+    };
+    let smaller = allocate(Place::Region(3, 8192), 4095);
+    assert_eq!(change(), counts([1, 4096], [0, 0]));
+    let moved = resize(larger, Place::Region(3, 0), 300).unwrap();
+    assert_eq!(change(), counts([1, 4096], [1, 4096]));
+    free(moved);
+    free(smaller);
+    // None is left: there are slots for larger ones, too.
+    free(allocate(Place::Region(3, 0), 4096));
+    assert_eq!(change(), counts([1, 4096], [1, 4096]));
+    assert_eq!(quiet_snapshot().unwrap().losses().unknown_frees.blocks, 2);
 }
 
 /// The block stays untagged, though its region has slots by now: its slot says so.

@@ -4,6 +4,9 @@
 //! hands out is zeroed, lives for ever and is never handed out again, so a `&'static` into it needs no further
 //! argument. Those who want to reuse memory keep free lists of their own.
 //!
+//! It has a limit, beyond which it refuses as the system may. From three quarters of it on memory is *scarce*: then
+//! what can be done without is not asked for, so that the rest is left to what cannot.
+//!
 //! ```text
 //!  current ─► chunk n   [ header │ handed out ....... │ free ........... ]   1 MiB
 //!             chunk n-1 [ header │ handed out ................ │ slack   ]   forgotten: its users keep it
@@ -44,7 +47,11 @@ pub struct Arena {
     current: AtomicPtr<Chunk>,
     mapped_bytes: AtomicUsize,
     handed_out_bytes: AtomicUsize,
+    /// The most bytes that may be mapped.
+    limit_bytes: AtomicUsize,
     failed_mappings: AtomicU64,
+    /// Mappings that were not asked for because of the limit.
+    refused_by_limit: AtomicU64,
     /// Mappings wanted since the system began to refuse them, 0 while it gives, by the binary logarithm of their length:
     /// what refuses a large one may have room for small ones.
     wanted_in_vain: [AtomicU64; usize::BITS as usize],
@@ -57,7 +64,9 @@ impl Arena {
             current: AtomicPtr::new(core::ptr::null_mut()),
             mapped_bytes: AtomicUsize::new(0),
             handed_out_bytes: AtomicUsize::new(0),
+            limit_bytes: AtomicUsize::new(usize::MAX),
             failed_mappings: AtomicU64::new(0),
+            refused_by_limit: AtomicU64::new(0),
             wanted_in_vain: [const { AtomicU64::new(0) }; usize::BITS as usize],
         }
     }
@@ -84,10 +93,10 @@ impl Arena {
     }
 
     /// A zeroed `T` of many pages, few of which will be touched, or `None` when the system gives no memory. Whose it is
-    /// knows how much of it is in use: it is not among the bytes handed out.
+    /// knows how much of it is in use, and bounds it: it is in no sum here, and the limit does not refuse it.
     pub(crate) fn sparse<T: Zeroed>(&self) -> Option<NonNull<T>> {
         const { assert!(align_of::<T>() <= PAGE_BYTES) };
-        self.map(size_of::<T>().next_multiple_of(PAGE_BYTES)).map(NonNull::cast)
+        self.map_within_limit(size_of::<T>().next_multiple_of(PAGE_BYTES)).map(NonNull::cast)
     }
 
     /// Gives back what [`Arena::sparse`] gave.
@@ -97,7 +106,42 @@ impl Arena {
     /// Nobody has seen it.
     pub(crate) unsafe fn take_back<T: Zeroed>(&self, sparse: NonNull<T>) {
         // SAFETY: the caller's; the length is the one that was mapped.
-        unsafe { self.unmap(sparse.cast(), size_of::<T>().next_multiple_of(PAGE_BYTES)) };
+        unsafe { sys::unmap(sparse.cast(), size_of::<T>().next_multiple_of(PAGE_BYTES)) };
+    }
+
+    /// Gives back an array that nobody has seen but who got it. A small one stays: its zeros are lost.
+    ///
+    /// # Safety
+    ///
+    /// `array` is all of what one call of [`Arena::array`] gave, and no reference into it is used again.
+    pub(crate) unsafe fn give_back<T: Zeroed>(&self, array: NonNull<[T]>) {
+        let len = array.len() * size_of::<T>();
+        if len > LARGE_BYTES {
+            self.handed_out_bytes.fetch_sub(len, Ordering::Relaxed);
+            // SAFETY: a mapping of its own, of this length; nobody has it any more.
+            unsafe { self.unmap(array.cast(), len.next_multiple_of(PAGE_BYTES)) };
+        }
+    }
+
+    /// The most bytes of address space that may be taken.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit. What is mapped stays, and is used up.
+    pub fn set_limit_bytes(&self, limit_bytes: usize) {
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether three quarters of the limit are used: what can be done without is to be refused.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let limit = self.limit_bytes();
+        self.mapped_bytes() >= limit - limit / 4
+    }
+
+    /// How often the limit has refused a mapping.
+    pub fn refused_by_limit(&self) -> u64 {
+        self.refused_by_limit.load(Ordering::Relaxed)
     }
 
     /// Bytes handed out: an upper bound of what this crate has touched.
@@ -166,6 +210,32 @@ impl Arena {
     }
 
     fn map(&self, len_bytes: usize) -> Option<NonNull<u8>> {
+        self.take(len_bytes)?;
+        let address = self.map_within_limit(len_bytes);
+        if address.is_none() {
+            self.mapped_bytes.fetch_sub(len_bytes, Ordering::Relaxed);
+        }
+        address
+    }
+
+    /// Takes so many bytes of the limit.
+    fn take(&self, len_bytes: usize) -> Option<()> {
+        let mut mapped = self.mapped_bytes.load(Ordering::Relaxed);
+        loop {
+            // Check, then compare-and-swap, so that the limit holds.
+            let taken = mapped.checked_add(len_bytes).filter(|&taken| taken <= self.limit_bytes());
+            let Some(taken) = taken else {
+                self.refused_by_limit.fetch_add(1, Ordering::Relaxed);
+                return None;
+            };
+            match self.mapped_bytes.compare_exchange_weak(mapped, taken, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(()),
+                Err(seen) => mapped = seen,
+            }
+        }
+    }
+
+    fn map_within_limit(&self, len_bytes: usize) -> Option<NonNull<u8>> {
         // While the system refuses, it is asked at every power of two, and every 4096th time: the hook comes by here
         // with every operation then, and a system call is not for every operation.
         let in_vain = &self.wanted_in_vain[len_bytes.ilog2() as usize];
@@ -176,10 +246,7 @@ impl Arena {
         }
         let address = sys::map(len_bytes);
         match address {
-            Some(_) => {
-                self.mapped_bytes.fetch_add(len_bytes, Ordering::Relaxed);
-                in_vain.store(0, Ordering::Relaxed);
-            }
+            Some(_) => in_vain.store(0, Ordering::Relaxed),
             None => {
                 self.failed_mappings.fetch_add(1, Ordering::Relaxed);
                 in_vain.fetch_add(1, Ordering::Relaxed);
@@ -195,5 +262,38 @@ impl Arena {
         self.mapped_bytes.fetch_sub(len_bytes, Ordering::Relaxed);
         // SAFETY: the caller's.
         unsafe { sys::unmap(address, len_bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than fits a chunk.
+    const LARGE: usize = CHUNK_BYTES / size_of::<AtomicU32>();
+
+    #[test]
+    fn the_limit_holds_and_what_is_mapped_is_used_up() {
+        let arena = Arena::new();
+        assert!(arena.one::<AtomicU32>().is_some());
+        arena.set_limit_bytes(2 * CHUNK_BYTES);
+        assert!(!arena.is_scarce());
+        assert!(arena.array::<AtomicU32>(LARGE).is_some());
+        assert!(arena.is_scarce());
+        assert!(arena.array::<AtomicU32>(LARGE).is_none());
+        assert_eq!((arena.refused_by_limit(), arena.failed_mappings()), (1, 0));
+        // The first chunk has room.
+        assert!(arena.one::<AtomicU32>().is_some());
+        assert_eq!(arena.mapped_bytes(), 2 * CHUNK_BYTES);
+    }
+
+    #[test]
+    fn a_large_array_that_is_given_back_is_in_no_sum() {
+        let arena = Arena::new();
+        let array = arena.array::<AtomicU32>(LARGE + 1).unwrap();
+        assert_eq!(arena.mapped_bytes(), CHUNK_BYTES + PAGE_BYTES);
+        // SAFETY: all of it, and not used again.
+        unsafe { arena.give_back(NonNull::from(array)) };
+        assert_eq!((arena.mapped_bytes(), arena.handed_out_bytes()), (0, 0));
     }
 }

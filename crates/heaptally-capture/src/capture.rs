@@ -10,6 +10,7 @@ use crate::charge::Charge;
 use crate::mismatch;
 use crate::platform_unwinder::PlatformStack;
 use crate::process::Process;
+use crate::recording::SHORT_FRAMES;
 use crate::ring::{Outline, RecordedIp};
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
@@ -242,6 +243,16 @@ impl Capturer {
             return self.platform.leaf_first().rev().fold(root, StackHash::push);
         }
         self.unwinder.trace.hash(&process.hash_key)
+    }
+
+    /// What stands for the innermost frames of a stack that has more than [`SHORT_FRAMES`]: the hash of a stack that
+    /// was cut to as many.
+    pub(crate) fn short_hash(&self, process: &Process) -> StackHash {
+        let mut leaf_first = [RecordedIp::from(0); SHORT_FRAMES];
+        for (slot, ip) in leaf_first.iter_mut().zip(self.leaf_first()) {
+            *slot = ip;
+        }
+        leaf_first.into_iter().rev().fold(process.hash_key.root(true), StackHash::push)
     }
 
     /// What a new owner must not inherit.

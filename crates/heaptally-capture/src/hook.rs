@@ -7,20 +7,18 @@
 //! Counts go to the totals first and to the stack's line then, so that row sums read before the totals never exceed
 //! them. A thread without a state, or a signal handler that interrupted this very code, counts on the shared lines.
 
-use crate::capture::{Captured, Capturer, Entry};
+use crate::capture::{Captured, Entry};
 use crate::charge::Charge;
 use crate::counter::Line;
 use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
-use crate::page_map::PAGE_MAP;
 use crate::process::PROCESS;
-use crate::ring::RecordedIp;
-use crate::stack_hash::StackHash;
+use crate::recording::{NoRoomNow, find_or_record};
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
 use crate::tag::{self, Slot};
-use crate::thread_state::{Busy, Scratch, ThreadState};
+use crate::thread_state::{Busy, ThreadState};
 
 /// The calling thread, as the thread-local pointer says.
 #[derive(Clone, Copy)]
@@ -112,7 +110,7 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     let mode = PROCESS.mode.get();
     let Block { address, size } = block;
     // SAFETY: the caller's block.
-    if !unsafe { has_slot(address, size) } && !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) {
+    if !unsafe { has_slot(address, size) } && !Slot::make(address, size, &PROCESS.arena) {
         return allocated_untagged(thread, size, entry.sp);
     }
     let id = match thread {
@@ -142,7 +140,7 @@ pub unsafe fn take_origin(block: Block) -> Origin {
     let Block { address, size } = block;
     // SAFETY: the caller's block.
     let Some(slot) = (unsafe { Slot::of(address, size) }) else {
-        let was_counted = PAGE_MAP.take_untagged(address.addr());
+        let was_counted = Slot::take_untagged(address, size);
         return Origin { id: was_counted.then_some(StackId::UNTAGGED), word: 0 };
     };
     // SAFETY: the caller's block.
@@ -167,7 +165,7 @@ pub unsafe fn put_back_origin(block: Block, origin: Origin) {
     }
     match origin.id {
         // Its leaf may have been mapped since; then a tag says the same.
-        Some(StackId::UNTAGGED) if !PAGE_MAP.make_slot(address.addr(), &PROCESS.arena) => {}
+        Some(StackId::UNTAGGED) if !Slot::make(address, size, &PROCESS.arena) => {}
         // SAFETY: the caller's block.
         Some(id) => unsafe { write_tag(address, size, id) },
         // SAFETY: the slot of the caller's block.
@@ -347,18 +345,27 @@ unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size
     let captured = unsafe { scratch.capturer.capture(entry, &PROCESS, &state.captures) };
     let id = match captured {
         Captured::Same if scratch.capturer.charge().id != StackId::BEFORE_START => scratch.capturer.charge().id,
-        Captured::Same | Captured::Stack => find_or_record(state, scratch),
+        Captured::Same | Captured::Stack => match find_or_record(state, scratch) {
+            Ok(id) => id,
+            Err(NoRoomNow { id }) => return charge_once(state, id, size),
+        },
         Captured::Nothing => {
             Losses::count(&PROCESS.losses.capture_failed);
-            StackId::NO_STACK
+            return charge_once(state, StackId::NO_STACK, size);
         }
     };
     state.tracked.count_allocated(size);
     // Not before the totals: a snapshot that sees the row must see them.
     let line = charge(state, id, size);
-    if id >= StackId::FIRST_REAL {
-        scratch.capturer.set_charge(Charge { id, line }, &PROCESS);
-    }
+    scratch.capturer.set_charge(Charge { id, line }, &PROCESS);
+    id
+}
+
+/// Counts an allocation under an id that its stack is not to have the next time.
+#[cold]
+fn charge_once(state: &'static ThreadState, id: StackId, size: usize) -> StackId {
+    state.tracked.count_allocated(size);
+    charge(state, id, size);
     id
 }
 
@@ -377,51 +384,6 @@ fn charge(state: &'static ThreadState, id: StackId, size: usize) -> Option<&'sta
         }
     }
     own
-}
-
-/// The id of the stack just captured.
-#[inline]
-fn find_or_record(state: &ThreadState, scratch: &mut Scratch) -> StackId {
-    let hash = scratch.capturer.hash(&PROCESS);
-    if let Some(id) = scratch.cache.find(hash) {
-        return id;
-    }
-    match PROCESS.stacks.find(hash).or_else(|| record(state, &mut scratch.capturer, hash)) {
-        Some(id) => {
-            scratch.cache.keep(hash, id);
-            id
-        }
-        None => StackId::OVERFLOW,
-    }
-}
-
-/// The id of a stack that the process has not met; `None`, and counted, when there is no room for it.
-#[cold]
-fn record(state: &ThreadState, capturer: &mut Capturer, hash: StackHash) -> Option<StackId> {
-    let ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed);
-    let outline = capturer.outline();
-    let room = state.ring.reserve(outline, ring_limit_bytes, &PROCESS.segments, &PROCESS.arena);
-    let Ok(room) = room else {
-        Losses::count(&PROCESS.losses.ring_full);
-        PROCESS.doorbell.ring();
-        return None;
-    };
-    let prepare = |id| PROCESS.shared.prepare(id, &PROCESS.arena);
-    let Some(id) = PROCESS.stacks.issue(hash, &PROCESS.arena, prepare) else {
-        Losses::count(&PROCESS.losses.stacks_full);
-        return None;
-    };
-    if outline.truncated {
-        Losses::count(&PROCESS.losses.truncated_stacks);
-    }
-    let wants_drain = room.wants_drain;
-    // The record first, the entry then: every id that anybody can find has its record.
-    room.fill(id, capturer.leaf_first().map(RecordedIp::word));
-    capturer.set_recorded(id);
-    if wants_drain {
-        PROCESS.doorbell.ring();
-    }
-    Some(PROCESS.stacks.insert(hash, id, &PROCESS.arena))
 }
 
 #[cold]

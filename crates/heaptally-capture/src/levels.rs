@@ -8,6 +8,8 @@
 //!
 //! A level's address is stored with Release after its zeros exist, and read with Acquire.
 
+use core::ptr::NonNull;
+
 use crate::arena::{Arena, Zeroed};
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
@@ -24,6 +26,9 @@ pub(crate) struct Levels<T, const N: usize> {
 pub(crate) struct Full;
 
 impl<T: Zeroed + 'static, const N: usize> Levels<T, N> {
+    /// Slots of all levels: 4096 · (1 + 4 + 16 + …).
+    pub(crate) const SLOTS: usize = FIRST_LEVEL_SLOTS * ((1 << (2 * N)) - 1) / 3;
+
     /// No level has memory.
     pub(crate) const fn new() -> Self {
         Self { levels: [const { AtomicPtr::new(core::ptr::null_mut()) }; N], newest: AtomicU32::new(0) }
@@ -64,10 +69,13 @@ impl<T: Zeroed + 'static, const N: usize> Levels<T, N> {
     fn map(&self, level: usize, arena: &Arena) -> Option<()> {
         let place = self.levels.get(level)?;
         if place.load(Ordering::Relaxed).is_null() {
-            let fresh = arena.array::<T>(slots(level))?.as_ptr().cast_mut();
-            // Release: pairs with the Acquire in `slot`. A thread that comes second leaves its zeros in the arena,
-            // untouched.
-            let _ = place.compare_exchange(core::ptr::null_mut(), fresh, Ordering::Release, Ordering::Relaxed);
+            let fresh = arena.array::<T>(slots(level))?;
+            let address = fresh.as_ptr().cast_mut();
+            // Release: pairs with the Acquire in `slot`.
+            if place.compare_exchange(core::ptr::null_mut(), address, Ordering::Release, Ordering::Relaxed).is_err() {
+                // SAFETY: another thread was first; nobody has seen these zeros.
+                unsafe { arena.give_back(NonNull::from(fresh)) };
+            }
         }
         self.newest.fetch_max(level as u32, Ordering::Relaxed);
         Some(())

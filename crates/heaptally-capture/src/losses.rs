@@ -11,10 +11,14 @@ pub struct Losses {
     pub nested: AtomicU64,
     /// Allocations whose stack the unwinder could not give.
     pub capture_failed: AtomicU64,
-    /// Allocations that found the stack table at its limit or without memory.
+    /// Allocations whose stack found no room, not even for its innermost frames.
     pub stacks_full: AtomicU64,
-    /// Allocations whose new stack found no room in the ring, or no memory for another segment.
+    /// Stacks of which only the innermost frames were recorded, because there was no room for more.
+    pub shortened_stacks: AtomicU64,
+    /// Allocations whose new stack found no room in the rings as a whole, or no memory for another segment.
     pub ring_full: AtomicU64,
+    /// Stacks that found no room in the store of the aggregator.
+    pub unstored_stacks: AtomicU64,
     /// Stacks that were cut at the depth limit.
     pub truncated_stacks: AtomicU64,
     /// Times a thread left the hook by a jump out of a signal handler.
@@ -32,7 +36,9 @@ impl Losses {
             nested: AtomicU64::new(0),
             capture_failed: AtomicU64::new(0),
             stacks_full: AtomicU64::new(0),
+            shortened_stacks: AtomicU64::new(0),
             ring_full: AtomicU64::new(0),
+            unstored_stacks: AtomicU64::new(0),
             truncated_stacks: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             last_unknown_address: AtomicU64::new(0),

@@ -1,13 +1,15 @@
-//! Where the tags of large blocks lie: a radix tree over the address space, one slot for each granule of 256 bytes.
+//! Where the tags of large blocks lie: a radix tree over the address space, one slot for each granule.
 //!
-//! Looked up in the hook by any thread, for every operation on a block of [`crate::tag::LARGE_FROM_BYTES`] and more;
-//! two loads, no lock. Two such blocks cannot begin in one granule, so a slot belongs to the block that begins in its
-//! granule: no hash, no collision.
+//! Looked up in the hook by any thread, for every operation on a large block; two loads, no lock. There are two maps: of
+//! blocks of 256 bytes and more, whose granules are as large, and of those of 4 KiB and more, so that where blocks are far
+//! apart, a page of slots has many. Two blocks of a map cannot begin in one granule, so a slot belongs to the block that
+//! begins in its granule: no hash, no collision.
 //!
 //! ```text
-//!  address  [ 0 │ root: 19 bits │ granule: 20 bits │ 8 bits ]
+//!  address  [ 0 │ root: 19 bits │ granule: 20 bits │ 8 bits ]   blocks of 256 bytes to 4 KiB
+//!           [ 0 │ root: 19 bits │ granule: 16 │     12 bits ]   of 4 KiB and more
 //!
-//!  roots ─► leaf   8 MiB of slots for 256 MiB of addresses; a page of it, 512 slots, for 128 KiB
+//!  roots ─► leaf   8 MiB, or 512 KiB, of slots for 256 MiB of addresses; a page of it, 512 slots, for 128 KiB, or 2 MiB
 //!  a root, as a signed number:  the leaf's address, or 0, or minus the untagged blocks that live in its addresses
 //! ```
 //!
@@ -31,36 +33,44 @@ use crate::sys;
 
 /// Bits of the addresses that user space has on x86-64 unless it asks for more.
 const ADDRESS_BITS: u32 = 47;
-/// No block of fewer bytes has its tag here.
-pub(crate) const GRANULE_BYTES: usize = 256;
 const LEAF_BITS: u32 = 28;
-const SLOTS: usize = (1 << LEAF_BITS) / GRANULE_BYTES;
 const ROOTS: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
+/// Bits of an address in a granule of blocks of 256 bytes and more, and of 4 KiB and more.
+pub(crate) const FINE_BITS: u32 = 8;
+pub(crate) const COARSE_BITS: u32 = 12;
+const FINE_SLOTS: usize = 1 << (LEAF_BITS - FINE_BITS);
+const COARSE_SLOTS: usize = 1 << (LEAF_BITS - COARSE_BITS);
 
 #[repr(C)]
-struct Leaf {
+struct Leaf<const SLOTS: usize> {
     slots: [AtomicU64; SLOTS],
     /// The leaf that was mapped before it.
-    next: AtomicPtr<Leaf>,
+    next: AtomicPtr<Leaf<SLOTS>>,
 }
 
 // SAFETY: zeros are slots without a tag and no next leaf; atomics; no drop.
-unsafe impl Zeroed for Leaf {}
+unsafe impl<const SLOTS: usize> Zeroed for Leaf<SLOTS> {}
 
-/// See the module's head. Zeroed memory is a map without leaves.
-pub struct PageMap {
+/// See the module's head: a map with so many slots in a leaf. Zeroed memory is one without leaves.
+pub(crate) struct PageMap<const SLOTS: usize> {
     /// The last one is of all addresses that are beyond the others.
     roots: [AtomicUsize; ROOTS + 1],
     /// The leaf mapped last.
-    leaves: AtomicPtr<Leaf>,
+    leaves: AtomicPtr<Leaf<SLOTS>>,
     /// Whether the system knows that the roots are sparse.
     is_prepared: AtomicBool,
 }
 
-/// The process's. Apart from [`crate::PROCESS`], so that its 4 MiB of roots are no part of the program's file.
-pub static PAGE_MAP: PageMap = PageMap::new();
+/// The process's. Apart from [`crate::PROCESS`], so that 4 MiB of roots in each are no part of the program's file.
+pub(crate) static FINE: PageMap<FINE_SLOTS> = PageMap::new();
+pub(crate) static COARSE: PageMap<COARSE_SLOTS> = PageMap::new();
 
-impl PageMap {
+/// Bytes of all slots and roots that are in memory now, as the kernel tells.
+pub fn resident_bytes() -> usize {
+    FINE.resident_bytes() + COARSE.resident_bytes()
+}
+
+impl<const SLOTS: usize> PageMap<SLOTS> {
     const fn new() -> Self {
         Self {
             roots: [const { AtomicUsize::new(0) }; ROOTS + 1],
@@ -73,7 +83,7 @@ impl PageMap {
     #[inline]
     pub(crate) fn slot(&self, address: usize) -> Option<*mut u64> {
         // Acquire: pairs with the Release in `map_leaf`; the leaf's zeros are visible.
-        slot_in(self.roots.get(address >> LEAF_BITS)?.load(Ordering::Acquire), address)
+        Self::slot_in(self.roots.get(address >> LEAF_BITS)?.load(Ordering::Acquire), address)
     }
 
     /// Makes sure that there is a slot for a block at `address`. False when there is no memory, or the address is beyond
@@ -84,7 +94,7 @@ impl PageMap {
         let root = self.root(address);
         loop {
             let seen = root.load(Ordering::Acquire);
-            if slot_in(seen, address).is_some() {
+            if Self::slot_in(seen, address).is_some() {
                 return true;
             }
             if seen == 0 && address >> ADDRESS_BITS == 0 && self.map_leaf(root, arena) {
@@ -105,14 +115,13 @@ impl PageMap {
         root.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
-    /// Bytes of slots and roots that are in memory now, as the kernel tells.
-    pub fn resident_bytes(&self) -> usize {
+    fn resident_bytes(&self) -> usize {
         let roots = sys::resident_bytes(NonNull::from(&self.roots).cast(), size_of_val(&self.roots));
         let mut bytes = roots;
         let mut leaf = self.leaves.load(Ordering::Acquire);
         // SAFETY: leaves are listed when they are whole, and stay for ever.
         while let Some(listed) = unsafe { leaf.as_ref() } {
-            bytes += sys::resident_bytes(NonNull::from(listed).cast(), size_of::<Leaf>());
+            bytes += sys::resident_bytes(NonNull::from(listed).cast(), size_of::<Leaf<SLOTS>>());
             leaf = listed.next.load(Ordering::Relaxed);
         }
         bytes
@@ -122,9 +131,23 @@ impl PageMap {
         &self.roots[(address >> LEAF_BITS).min(ROOTS)]
     }
 
+    /// The slot of `address` in the leaf that a root leads to, if it leads to one.
+    #[inline]
+    fn slot_in(root: usize, address: usize) -> Option<*mut u64> {
+        // PERF: one test for no leaf and for a count.
+        if root as isize <= 0 {
+            return None;
+        }
+        const { assert!(SLOTS.is_power_of_two() && offset_of!(Leaf<SLOTS>, slots) == 0) };
+        let granule = (address >> (LEAF_BITS - SLOTS.ilog2())) % SLOTS;
+        // SAFETY: a positive root is the address of a leaf, which lives for ever; the granule is one of its slots.
+        // Addresses of user memory are positive.
+        Some(unsafe { core::ptr::with_exposed_provenance_mut::<u64>(root).add(granule) })
+    }
+
     /// Puts a leaf where there is none; false when the system refuses. Another thread may have been sooner.
     fn map_leaf(&self, root: &AtomicUsize, arena: &Arena) -> bool {
-        let Some(leaf) = arena.sparse::<Leaf>() else { return false };
+        let Some(leaf) = arena.sparse::<Leaf<SLOTS>>() else { return false };
         // Release: pairs with the Acquire in `slot` and `make_slot`.
         match root.compare_exchange(0, leaf.as_ptr().expose_provenance(), Ordering::Release, Ordering::Relaxed) {
             Ok(_) => self.list(leaf),
@@ -135,7 +158,7 @@ impl PageMap {
     }
 
     /// Notes a leaf for `resident_bytes`.
-    fn list(&self, leaf: NonNull<Leaf>) {
+    fn list(&self, leaf: NonNull<Leaf<SLOTS>>) {
         let mut newest = self.leaves.load(Ordering::Relaxed);
         loop {
             // SAFETY: a leaf stays for ever.
@@ -157,26 +180,13 @@ impl PageMap {
     }
 }
 
-/// The slot of `address` in the leaf that a root leads to, if it leads to one.
-#[inline]
-fn slot_in(root: usize, address: usize) -> Option<*mut u64> {
-    // PERF: one test for no leaf and for a count.
-    if root as isize <= 0 {
-        return None;
-    }
-    let granule = address / GRANULE_BYTES % SLOTS;
-    const { assert!(offset_of!(Leaf, slots) == 0) };
-    // SAFETY: a positive root is the address of a leaf, which lives for ever; the granule is one of its slots.
-    // Addresses of user memory are positive.
-    Some(unsafe { core::ptr::with_exposed_provenance_mut::<u64>(root).add(granule) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Maps of 4 MiB have no place on a stack.
-    static MAP: PageMap = PageMap::new();
+    static MAP: PageMap<FINE_SLOTS> = PageMap::new();
+    static COARSE_MAP: PageMap<COARSE_SLOTS> = PageMap::new();
     static ARENA: Arena = Arena::new();
 
     fn slot(address: usize) -> *mut u64 {
@@ -190,6 +200,17 @@ mod tests {
         assert_eq!(MAP.slot(0x7000_1234_56FF), Some(at));
         assert_eq!(MAP.slot(0x7000_1234_5700), Some(at.wrapping_add(1)));
         assert_eq!(MAP.slot(0x7000_1234_55FF), Some(at.wrapping_sub(1)));
+    }
+
+    #[test]
+    fn a_coarse_slot_belongs_to_4_kib() {
+        assert!(COARSE_MAP.make_slot(0x7000_1234_5000, &ARENA));
+        let at = COARSE_MAP.slot(0x7000_1234_5000).unwrap();
+        assert_eq!(COARSE_MAP.slot(0x7000_1234_5FFF), Some(at));
+        assert_eq!(COARSE_MAP.slot(0x7000_1234_6000), Some(at.wrapping_add(1)));
+        let first = COARSE_MAP.slot(0x7000_1000_0000).unwrap();
+        assert_eq!(COARSE_MAP.slot(0x7000_1FFF_FFFF), Some(first.wrapping_add(0xFFFF)));
+        assert_eq!(COARSE_MAP.slot(0x7000_2000_0000), None);
     }
 
     #[test]
@@ -214,10 +235,8 @@ mod tests {
 
     #[test]
     fn a_leaf_takes_no_memory_but_for_the_pages_of_its_slots() {
-        let before = ARENA.mapped_bytes();
         // SAFETY: slots of a mapped leaf, which nobody else uses.
         unsafe { slot(0x5000_0000_0000).write(1) };
-        assert_eq!(ARENA.mapped_bytes() - before, (8 << 20) + 4096);
         let resident = MAP.resident_bytes();
         // 128 KiB further on, in the next page, twice.
         for address in [0x5000_0002_0000, 0x5000_0003_FFFF] {

@@ -111,7 +111,8 @@ impl PrivateLines {
             let _ = slot.compare_exchange(seen, (hits + 1).wrapping_neg(), Ordering::Relaxed, Ordering::Relaxed);
             return;
         }
-        if !budget.take_page() {
+        // The shared lines will do.
+        if arena.is_scarce() || !budget.take_page() {
             return;
         }
         let Some(page) = arena.slice::<Line, PAGE_LINES>() else {

@@ -2,8 +2,9 @@
 //!
 //! The owning thread pushes inside the hook, the first time the process meets a stack; whoever drains (one at a time,
 //! never the hook) pops. Neither waits for the other. A full segment is followed by another one from the pool, up to
-//! a budget; a push that would pass the budget or finds no memory is refused and the caller counts it. Drained
-//! segments go back to the pool.
+//! two budgets, the ring's and that of all rings together; a push that would pass one or finds no memory is refused and
+//! the caller counts it. Drained segments go back to the pool. Whole stacks fill three quarters of a budget: the rest is
+//! for short ones.
 //!
 //! ```text
 //!             head (consumer)                       tail (producer)
@@ -28,108 +29,18 @@
 //! instant, also in a forked child, a stack is in a ring or in the store.
 
 use crate::arena::{Arena, Zeroed};
-use crate::free_list::FreeList;
-use crate::lazy_table::LazyTable;
+use crate::segment_pool::{SEGMENT_BYTES, SEGMENT_WORDS, Segment, SegmentPool, within};
 use crate::stack_id::StackId;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::stack_table::Extent;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Frames of the deepest stack that is recorded.
 pub const MAX_DEPTH: usize = 512;
-/// Words of records in a segment: 8 KiB with its header.
-const SEGMENT_WORDS: usize = 1021;
-const SEGMENT_BYTES: usize = size_of::<Segment>();
-const _: () = assert!(SEGMENT_BYTES == 8192);
-/// The least a ring may hold. The producer's segment is never taken from it, so beside a full one there must be room
-/// for another: with less, a ring that was full once would refuse for ever.
-pub const MIN_RING_BYTES: usize = 2 * SEGMENT_BYTES;
 const _: () = assert!(2 + MAX_DEPTH < SEGMENT_WORDS);
 
 /// What a ring holds when it first asks to be drained. Long before it is full: who drains needs longer for a stack than
 /// who records it.
 const DRAIN_FROM_BYTES: usize = 512 << 10;
-
-const POOL_BLOCKS: usize = 1024;
-const POOL_PER_BLOCK: usize = 1024;
-
-#[repr(C)]
-struct Segment {
-    /// Words written, at most SEGMENT_WORDS; producer to consumer.
-    written: AtomicU32,
-    /// Words consumed, at most `written`; the consumer's own.
-    read: AtomicU32,
-    /// One more than the pool's number of the next segment; 0 while this is the last.
-    next: AtomicU32,
-    /// One more than the pool's number of this segment.
-    number: AtomicU32,
-    words: [AtomicU64; SEGMENT_WORDS],
-    _reserved: [AtomicU32; 2],
-}
-
-// SAFETY: atomic words; all zero is an empty segment without successor.
-unsafe impl Zeroed for Segment {}
-// SAFETY: a null pointer's worth of zero means "no segment of that number yet".
-unsafe impl Zeroed for AtomicUsize {}
-
-/// The segments of all rings, by number.
-pub struct SegmentPool {
-    free: FreeList<POOL_BLOCKS, POOL_PER_BLOCK>,
-    /// Address of each segment.
-    segments: LazyTable<AtomicUsize, POOL_BLOCKS, POOL_PER_BLOCK>,
-    count: AtomicU32,
-}
-
-impl SegmentPool {
-    /// A pool without segments.
-    pub(crate) const fn new() -> Self {
-        Self { free: FreeList::new(), segments: LazyTable::new(), count: AtomicU32::new(0) }
-    }
-
-    /// Bytes of all segments, in use or not.
-    pub fn bytes(&self) -> usize {
-        self.count.load(Ordering::Relaxed) as usize * SEGMENT_BYTES
-    }
-
-    fn take(&self, arena: &Arena) -> Option<&'static Segment> {
-        if let Some(index) = self.free.pop() {
-            let segment = self.segment(index + 1)?;
-            segment.written.store(0, Ordering::Relaxed);
-            segment.read.store(0, Ordering::Relaxed);
-            segment.next.store(0, Ordering::Relaxed);
-            return Some(segment);
-        }
-        let mut index = self.count.load(Ordering::Relaxed);
-        // Memory first, for the number and for the segment.
-        self.segments.get_or_map(index as usize, arena)?;
-        let segment = arena.one::<Segment>()?;
-        loop {
-            let slot = self.segments.get_or_map(index as usize, arena)?;
-            match self.count.compare_exchange_weak(index, index + 1, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    segment.number.store(index + 1, Ordering::Relaxed);
-                    // Release: pairs with the Acquire in `segment`.
-                    slot.store(core::ptr::from_ref(segment).expose_provenance(), Ordering::Release);
-                    return Some(segment);
-                }
-                Err(seen) => index = seen,
-            }
-        }
-    }
-
-    fn give_back(&self, segment: &Segment, arena: &Arena) {
-        // A link that finds no memory loses one segment to the pool, which the arena's failed mappings show.
-        self.free.push(segment.number.load(Ordering::Relaxed) - 1, arena);
-    }
-
-    /// The segment with this number, 0 being none.
-    fn segment(&self, number: u32) -> Option<&'static Segment> {
-        let index = number.checked_sub(1)?;
-        // Acquire: pairs with the Release in `take`.
-        let address = self.segments.get(index as usize)?.load(Ordering::Acquire);
-        let segment = core::ptr::with_exposed_provenance::<Segment>(address);
-        // SAFETY: the address is zero or that of a segment from the arena, which lives for ever.
-        unsafe { segment.as_ref() }
-    }
-}
 
 /// Why a record was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +123,8 @@ impl Record<'_> {
 pub(crate) struct Room {
     segment: &'static Segment,
     outline: Outline,
-    /// Whether the ring has come to hold [`DRAIN_FROM_BYTES`], or half its budget, and wants to be drained.
+    /// Whether the ring has come to hold [`DRAIN_FROM_BYTES`], or half its budget, or all of them half of theirs, and
+    /// wants to be drained.
     pub(crate) wants_drain: bool,
 }
 
@@ -250,31 +162,42 @@ impl Ring {
     pub(crate) fn reserve(
         &self,
         outline: Outline,
+        extent: Extent,
         budget_bytes: usize,
         pool: &SegmentPool,
         arena: &Arena,
     ) -> Result<Room, RingFull> {
         let words = outline.words();
+        // Also where the last segment has room: that was perhaps made for short records.
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        if length * SEGMENT_BYTES > within(extent, budget_bytes)
+            || pool.in_use_bytes() > within(extent, pool.limit_bytes())
+        {
+            return Err(RingFull);
+        }
         let segment = match pool.segment(self.tail.load(Ordering::Relaxed)) {
             Some(tail) if tail.written.load(Ordering::Relaxed) as usize + words <= SEGMENT_WORDS => tail,
-            tail => self.extend(tail, budget_bytes, pool, arena)?,
+            tail => self.extend(tail, extent, budget_bytes, pool, arena)?,
         };
+        let length_bytes = self.length.load(Ordering::Relaxed) as usize * SEGMENT_BYTES;
         let wants_drain =
-            self.length.load(Ordering::Relaxed) as usize * SEGMENT_BYTES > DRAIN_FROM_BYTES.min(budget_bytes / 2);
+            length_bytes > DRAIN_FROM_BYTES.min(budget_bytes / 2) || pool.in_use_bytes() > pool.limit_bytes() / 2;
         Ok(Room { segment, outline, wants_drain })
     }
 
     fn extend(
         &self,
         tail: Option<&Segment>,
+        extent: Extent,
         budget_bytes: usize,
         pool: &SegmentPool,
         arena: &Arena,
     ) -> Result<&'static Segment, RingFull> {
-        if (self.length.load(Ordering::Relaxed) as usize + 1) * SEGMENT_BYTES > budget_bytes {
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        if (length + 1) * SEGMENT_BYTES > within(extent, budget_bytes) {
             return Err(RingFull);
         }
-        let fresh = pool.take(arena).ok_or(RingFull)?;
+        let fresh = pool.take(extent, arena).ok_or(RingFull)?;
         let number = fresh.number.load(Ordering::Relaxed);
         self.length.fetch_add(1, Ordering::Relaxed);
         // Release, on either: pairs with the Acquire in `drain`; the emptied segment is visible with its number.
@@ -337,8 +260,9 @@ mod tests {
     const BUDGET_BYTES: usize = 4 * SEGMENT_BYTES;
 
     fn ring() -> (&'static Ring, SegmentPool, Arena) {
-        let arena = Arena::new();
-        (arena.one::<Ring>().unwrap(), SegmentPool::new(), arena)
+        let (arena, pool) = (Arena::new(), SegmentPool::new());
+        pool.set_limit_bytes(2 * BUDGET_BYTES);
+        (arena.one::<Ring>().unwrap(), pool, arena)
     }
 
     /// `Ok` says whether the ring wants to be drained.
@@ -350,8 +274,20 @@ mod tests {
         truncated: bool,
         ips: &[usize],
     ) -> Result<bool, RingFull> {
+        push_as(Extent::Short, ring, pool, arena, id, truncated, ips)
+    }
+
+    fn push_as(
+        extent: Extent,
+        ring: &Ring,
+        pool: &SegmentPool,
+        arena: &Arena,
+        id: usize,
+        truncated: bool,
+        ips: &[usize],
+    ) -> Result<bool, RingFull> {
         let outline = Outline { base: None, new: ips.len(), truncated };
-        let room = ring.reserve(outline, BUDGET_BYTES, pool, arena)?;
+        let room = ring.reserve(outline, extent, BUDGET_BYTES, pool, arena)?;
         let wants_drain = room.wants_drain;
         room.fill(StackId::new(id as u32), ips.iter().map(|&ip| ip as u64));
         Ok(wants_drain)
@@ -377,7 +313,8 @@ mod tests {
         let (ring, pool, arena) = ring();
         push(ring, &pool, &arena, 16, false, &[3, 2, 1]).unwrap();
         let base = Some(RecordBase { id: StackId::FIRST_REAL, drop: 2 });
-        let room = ring.reserve(Outline { base, new: 1, truncated: true }, BUDGET_BYTES, &pool, &arena).unwrap();
+        let outline = Outline { base, new: 1, truncated: true };
+        let room = ring.reserve(outline, Extent::Full, BUDGET_BYTES, &pool, &arena).unwrap();
         room.fill(StackId::new(17), [4].into_iter());
         push(ring, &pool, &arena, 18, false, &[9]).unwrap();
         let mut records = Vec::new();
@@ -402,6 +339,39 @@ mod tests {
         assert_eq!(drain_all(ring, &pool, &arena)[0].0, 20);
         // Four segments were ever made: drained ones are used again.
         assert_eq!(pool.bytes(), BUDGET_BYTES);
+    }
+
+    #[test]
+    fn whole_stacks_leave_a_quarter_to_short_ones() {
+        let (ring, pool, arena) = ring();
+        let deep: Vec<usize> = (0..MAX_DEPTH).collect();
+        for id in 16..19 {
+            assert!(push_as(Extent::Full, ring, &pool, &arena, id, false, &deep).is_ok());
+        }
+        assert_eq!(push_as(Extent::Full, ring, &pool, &arena, 19, false, &deep), Err(RingFull));
+        assert!(push_as(Extent::Short, ring, &pool, &arena, 19, true, &deep).is_ok());
+        // The last segment has room, which is not for them.
+        assert_eq!(push_as(Extent::Full, ring, &pool, &arena, 20, false, &[1]), Err(RingFull));
+        assert!(push_as(Extent::Short, ring, &pool, &arena, 20, true, &[1]).is_ok());
+        assert_eq!(push_as(Extent::Short, ring, &pool, &arena, 21, true, &deep), Err(RingFull));
+    }
+
+    #[test]
+    fn rings_share_a_budget_and_give_back_to_it() {
+        let (first, pool, arena) = ring();
+        let [second, third] = [(); 2].map(|()| arena.one::<Ring>().unwrap());
+        let deep: Vec<usize> = (0..MAX_DEPTH).collect();
+        // Eight segments in all, of which whole stacks may fill six.
+        for ring in [first, second] {
+            assert_eq!((0..4).filter(|_| push(ring, &pool, &arena, 16, false, &deep).is_ok()).count(), 4);
+        }
+        assert_eq!(push(third, &pool, &arena, 17, false, &[1]), Err(RingFull));
+        // All but the segment that the owner writes.
+        assert_eq!(drain_all(first, &pool, &arena).len(), 4);
+        assert!(push_as(Extent::Full, third, &pool, &arena, 17, false, &deep).is_ok());
+        assert_eq!(push_as(Extent::Full, third, &pool, &arena, 18, false, &deep), Err(RingFull));
+        assert!(push(third, &pool, &arena, 18, false, &deep).is_ok());
+        assert_eq!(pool.bytes(), 2 * BUDGET_BYTES);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::arena::{Arena, Zeroed};
 use crate::levels::{Full, Levels};
 use crate::stack_hash::StackHash;
 use crate::stack_id::StackId;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Slots looked at on one level before the next is tried.
 const MAX_PROBES: usize = 16;
@@ -48,8 +48,21 @@ pub struct StackTable {
     levels: Levels<Slot, LEVELS>,
     /// One past the highest id in use.
     issued: AtomicU32,
-    /// Ids are issued below this.
+    /// Whole stacks get ids below this.
+    full_limit: AtomicU32,
+    /// Short ones get ids below this: never less than `full_limit`.
     limit: AtomicU32,
+    /// Whether the store of the aggregator has no room for more whole stacks.
+    store_is_full: AtomicBool,
+}
+
+/// How much of a stack is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it, as far as the depth limit goes.
+    Full,
+    /// A few frames at most, for which room is set aside.
+    Short,
 }
 
 impl StackTable {
@@ -58,7 +71,9 @@ impl StackTable {
         Self {
             levels: Levels::new(),
             issued: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
+            full_limit: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
             limit: AtomicU32::new(StackId::FIRST_REAL.index() as u32),
+            store_is_full: AtomicBool::new(false),
         }
     }
 
@@ -69,14 +84,39 @@ impl StackTable {
         self.issued.load(Ordering::Acquire)
     }
 
-    /// The most ids that may be issued.
+    /// The ids that may be issued to whole stacks, pseudo-rows included.
+    pub fn full_limit(&self) -> u32 {
+        self.full_limit.load(Ordering::Relaxed)
+    }
+
+    /// The ids that may be issued, pseudo-rows included.
     pub fn limit(&self) -> u32 {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Sets the most ids that may be issued, pseudo-rows included.
-    pub fn set_limit(&self, limit: u32) {
-        self.limit.store(limit.clamp(StackId::FIRST_REAL.index() as u32, StackId::LIMIT), Ordering::Relaxed);
+    /// Sets how many ids may be issued to whole stacks, and how many more to short ones.
+    pub fn set_limits(&self, full: u32, short: u32) {
+        let full_limit = full.saturating_add(StackId::FIRST_REAL.index() as u32).min(StackId::LIMIT);
+        self.full_limit.store(full_limit, Ordering::Relaxed);
+        self.limit.store(full_limit.saturating_add(short).min(StackId::LIMIT), Ordering::Relaxed);
+    }
+
+    /// Issues no more ids to whole stacks: the store of the aggregator has no room for them.
+    pub fn note_full_store(&self) {
+        self.store_is_full.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another stack of this extent may get an id, as far as limits go.
+    pub(crate) fn has_ids(&self, extent: Extent) -> bool {
+        let is_open = extent == Extent::Short || !self.store_is_full.load(Ordering::Relaxed);
+        is_open && self.issued.load(Ordering::Relaxed) < self.limit_of(extent)
+    }
+
+    fn limit_of(&self, extent: Extent) -> u32 {
+        match extent {
+            Extent::Full => self.full_limit(),
+            Extent::Short => self.limit(),
+        }
     }
 
     /// The id of a stack somebody has inserted.
@@ -98,12 +138,18 @@ impl StackTable {
     /// that the id is to have: what cannot be found would be issued anew with every capture.
     ///
     /// `prepare` runs with the id before it is counted as issued; what it returns false for is not issued.
-    pub fn issue(&self, hash: StackHash, arena: &Arena, prepare: impl Fn(StackId) -> bool) -> Option<StackId> {
+    pub(crate) fn issue(
+        &self,
+        hash: StackHash,
+        extent: Extent,
+        arena: &Arena,
+        prepare: impl Fn(StackId) -> bool,
+    ) -> Option<StackId> {
         self.make_room(hash, arena)?;
         loop {
             let index = self.issued.load(Ordering::Relaxed);
             // Check, then compare-and-swap: attempts that are refused cannot wrap the counter.
-            if index >= self.limit() {
+            if index >= self.limit_of(extent) {
                 return None;
             }
             let id = StackId::new(index);

@@ -18,13 +18,14 @@
 
 use core::alloc::Layout;
 
-use crate::page_map::{GRANULE_BYTES, PAGE_MAP};
+use crate::arena::Arena;
+use crate::page_map::{self, COARSE, FINE};
 use crate::stack_id::StackId;
 
-/// Blocks of so many bytes and more are large.
-pub const LARGE_FROM_BYTES: usize = 256;
-// Two large blocks begin in two granules.
-const _: () = assert!(LARGE_FROM_BYTES >= GRANULE_BYTES);
+/// Blocks of so many bytes and more are large: two of them begin in two granules of the finer page map.
+pub const LARGE_FROM_BYTES: usize = 1 << page_map::FINE_BITS;
+/// Blocks of so many bytes and more begin in two granules of the coarser one.
+const COARSE_FROM_BYTES: usize = 1 << page_map::COARSE_BITS;
 
 /// Bytes of a tag.
 pub const TAG_BYTES: usize = 8;
@@ -97,14 +98,33 @@ impl Slot {
     #[inline]
     pub(crate) unsafe fn of(block: *mut u8, size: usize) -> Option<Self> {
         if is_large(size) {
-            // Two large blocks that begin in one granule differ in the eight lower bits of the address, or in the size.
-            const { assert!(1 << 8 == GRANULE_BYTES) };
-            return Some(Self { address: PAGE_MAP.slot(block.addr())?, place: (block.addr() ^ size << 8) as u64 });
+            // Blocks that begin in one granule differ in the lower bits of the address, or in the size.
+            let (slot, place) = if size >= COARSE_FROM_BYTES {
+                (COARSE.slot(block.addr()), block.addr() ^ size << page_map::COARSE_BITS)
+            } else {
+                (FINE.slot(block.addr()), block.addr() ^ size << page_map::FINE_BITS)
+            };
+            return Some(Self { address: slot?, place: place as u64 });
         }
         // SAFETY: inside the inner block, which has TAG_BYTES more than `size`.
         let address = unsafe { block.add(size).cast() };
         // Two small blocks whose tags lie in one place end there.
         Some(Self { address, place: block.addr().wrapping_add(size << 3) as u64 })
+    }
+
+    /// Makes sure that a large block has one. False when there is no memory for it: then the block has been counted as
+    /// untagged.
+    #[cold]
+    pub(crate) fn make(block: *mut u8, size: usize, arena: &Arena) -> bool {
+        let address = block.addr();
+        if size >= COARSE_FROM_BYTES { COARSE.make_slot(address, arena) } else { FINE.make_slot(address, arena) }
+    }
+
+    /// Whether a large block without a slot may be one that was counted as untagged, which it no longer is then.
+    #[cold]
+    pub(crate) fn take_untagged(block: *mut u8, size: usize) -> bool {
+        let address = block.addr();
+        if size >= COARSE_FROM_BYTES { COARSE.take_untagged(address) } else { FINE.take_untagged(address) }
     }
 
     /// What is to be sealed.
@@ -196,7 +216,6 @@ pub fn launder(block: *mut u8) -> *mut u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::Arena;
 
     static ARENA: Arena = Arena::new();
 
@@ -225,8 +244,9 @@ mod tests {
 
     /// A large block, of which nothing but the address is looked at.
     fn large(address: usize) -> *mut u8 {
-        assert!(PAGE_MAP.make_slot(address, &ARENA));
-        core::ptr::without_provenance_mut(address)
+        let block = core::ptr::without_provenance_mut(address);
+        assert!(Slot::make(block, 256, &ARENA) && Slot::make(block, 4096, &ARENA));
+        block
     }
 
     #[test]
@@ -292,16 +312,34 @@ mod tests {
     #[test]
     fn no_other_block_that_begins_in_the_granule_passes_the_check() {
         let block = large(0x4000_1000_0010);
-        // SAFETY: a slot that no other test uses.
-        unsafe { write(block, 1000, StackId::FIRST_REAL) };
-        for (offset, size) in [(0, 999), (0, 1001), (8, 1000), (8, 999), (16, 998), (0xEF, 1000), (0xEF, 970)] {
+        for (size, others) in [
+            (1000, [(0, 999), (0, 1001), (8, 1000), (8, 999), (16, 998), (0xEF, 1000), (0xEF, 970)]),
+            (5000, [(0, 4999), (0, 5001), (8, 5000), (8, 4999), (256, 4999), (0xFEF, 5000), (0xFEF, 4970)]),
+        ] {
+            // SAFETY: a slot that no other test uses.
+            unsafe { write(block, size, StackId::FIRST_REAL) };
+            for (offset, other) in others {
+                // SAFETY: as above.
+                let read = unsafe { read(block.wrapping_add(offset), other) };
+                assert_eq!(read, None, "{other} bytes, {offset} further on than {size}");
+            }
             // SAFETY: as above.
-            assert_eq!(unsafe { read(block.wrapping_add(offset), size) }, None, "{size} bytes, {offset} further on");
+            unsafe {
+                Slot::of(block, size).unwrap().clear(size);
+                assert_eq!(read(block, size), None);
+            }
         }
-        // SAFETY: as above.
+    }
+
+    #[test]
+    fn the_two_maps_do_not_meet() {
+        let block = large(0x4000_2000_0000);
+        // SAFETY: slots that no other test uses.
         unsafe {
-            Slot::of(block, 1000).unwrap().clear(1000);
-            assert_eq!(read(block, 1000), None);
+            write(block, 4095, StackId::FIRST_REAL);
+            assert_eq!(read(block, 4096), None);
+            write(block, 4096, StackId::PAUSED);
+            assert_eq!(read(block, 4095), Some(StackId::FIRST_REAL));
         }
     }
 

@@ -22,13 +22,23 @@ pub struct Losses {
     pub no_stack_failed: u64,
     /// Stacks that were cut at the configured depth.
     pub truncated_stacks: u64,
-    /// Allocations that found the table of stacks full, or no memory for it.
+    /// Stacks of which only the innermost 16 frames were recorded, because there was no room for more. Each may stand
+    /// for any number of stacks that end alike.
+    pub shortened_stacks: u64,
+    /// Allocations whose stack found no room, not even for its innermost frames: they are in the row "(overflow)".
     pub overflow_stacks: u64,
-    /// Allocations whose new stack found no room in the ring of the thread, or no memory for it.
+    /// Allocations whose new stack found no room in the rings, or no memory for it: it was shortened for the time being,
+    /// or is among `overflow_stacks`.
     pub ring_full: u64,
+    /// Stacks that found no room in the store of all stacks, or no memory for it: their blocks are in the row
+    /// "(overflow)".
+    pub unstored_stacks: u64,
+    /// Times heaptally's own tables would have grown beyond their limit.
+    pub refused_by_arena_limit: u64,
     /// Times the system refused memory for heaptally's own tables.
     pub failed_mappings: u64,
-    /// Threads that got no state of their own: they count on shared lines and capture no stacks.
+    /// Threads that found no memory for a state of their own, or too many other threads: they count on shared lines and
+    /// capture no stacks until they get one.
     pub threads_without_state: u64,
 }
 
@@ -97,17 +107,41 @@ impl fmt::Display for Losses {
                 "{stacks} cut at the depth limit: raise `max_depth` if callers are missing and it is not at its maximum"
             )
         })?;
+        lines.line(self.shortened_stacks, |f| {
+            let stacks = Plural(self.shortened_stacks, "stack");
+            write!(
+                f,
+                "{stacks} kept by the innermost 16 frames alone, for those that end alike, since there was no room for \
+                 more: raise `max_stacks`, unless another line here says why"
+            )
+        })?;
         lines.line(self.overflow_stacks, |f| {
             let allocations = Plural(self.overflow_stacks, "allocation");
-            write!(f, "{allocations} found the table of stacks full (or the system gave no memory): raise `max_stacks`")
+            write!(
+                f,
+                "{allocations} in the row \"(overflow)\", since there was no room for the end of the stack either: raise \
+                 `max_short_stacks`, unless another line here says why"
+            )
         })?;
         lines.line(self.ring_full, |f| {
             let allocations = Plural(self.ring_full, "allocation");
             write!(
                 f,
-                "{allocations} found no room for a new stack in the ring of the thread (or the system gave no memory): \
-                 raise `ring_bytes`"
+                "{allocations} found no room for a new stack in the rings (or the system gave no memory): raise \
+                 `ring_bytes`, or `all_rings_bytes` if it is used up"
             )
+        })?;
+        lines.line(self.unstored_stacks, |f| {
+            let stacks = Plural(self.unstored_stacks, "stack");
+            write!(
+                f,
+                "{stacks} in the row \"(overflow)\", since the store of stacks had no room: raise `max_stack_nodes`, \
+                 unless another line here says why"
+            )
+        })?;
+        lines.line(self.refused_by_arena_limit, |f| {
+            let requests = Plural(self.refused_by_arena_limit, "request");
+            write!(f, "{requests} for heaptally's own memory beyond its limit: raise `arena_bytes`")
         })?;
         lines.line(self.failed_mappings, |f| {
             let requests = Plural(self.failed_mappings, "request");
@@ -121,8 +155,8 @@ impl fmt::Display for Losses {
             let threads = Plural(self.threads_without_state, "thread");
             write!(
                 f,
-                "{threads} without counters and stacks of their own, so that what they allocate has no stack: keep \
-                 fewer threads alive at a time"
+                "{threads} without counters and stacks of their own, for a while at least, so that what they allocate \
+                 has no stack: keep fewer threads alive at a time, unless another line here says why"
             )
         })
     }
@@ -165,8 +199,11 @@ mod tests {
             abandoned: 1,
             no_stack_failed: 2,
             truncated_stacks: 1200,
+            shortened_stacks: 2,
             overflow_stacks: 1,
             ring_full: 5,
+            unstored_stacks: 3,
+            refused_by_arena_limit: 4,
             failed_mappings: 1,
             threads_without_state: 2,
         };
@@ -182,12 +219,18 @@ mod tests {
              2 allocations without a stack, because unwinding found no frame: if they are many, look for code built \
              without unwind tables\n\
              1,200 stacks cut at the depth limit: raise `max_depth` if callers are missing and it is not at its maximum\n\
-             1 allocation found the table of stacks full (or the system gave no memory): raise `max_stacks`\n\
-             5 allocations found no room for a new stack in the ring of the thread (or the system gave no memory): raise \
-             `ring_bytes`\n\
+             2 stacks kept by the innermost 16 frames alone, for those that end alike, since there was no room for more: \
+             raise `max_stacks`, unless another line here says why\n\
+             1 allocation in the row \"(overflow)\", since there was no room for the end of the stack either: raise \
+             `max_short_stacks`, unless another line here says why\n\
+             5 allocations found no room for a new stack in the rings (or the system gave no memory): raise `ring_bytes`, \
+             or `all_rings_bytes` if it is used up\n\
+             3 stacks in the row \"(overflow)\", since the store of stacks had no room: raise `max_stack_nodes`, unless \
+             another line here says why\n\
+             4 requests for heaptally's own memory beyond its limit: raise `arena_bytes`\n\
              1 request for heaptally's own memory refused by the system: look at the memory limits of the process\n\
-             2 threads without counters and stacks of their own, so that what they allocate has no stack: keep fewer \
-             threads alive at a time"
+             2 threads without counters and stacks of their own, for a while at least, so that what they allocate has \
+             no stack: keep fewer threads alive at a time, unless another line here says why"
         );
     }
 }

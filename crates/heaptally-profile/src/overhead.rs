@@ -10,6 +10,8 @@ pub struct Overhead {
     pub arena_bytes: u64,
     /// Bytes of address space that the arena asked the system for.
     pub arena_mapped_bytes: u64,
+    /// The most bytes of address space that the arena may have.
+    pub arena_limit_bytes: u64,
     /// Requested bytes that heaptally holds on the program's heap: the live bytes of "(heaptally
     /// itself)".
     pub internal_live_bytes: u64,
@@ -17,16 +19,26 @@ pub struct Overhead {
     /// of 256 bytes and more have their tags in the page map.
     pub tag_bytes: u64,
     /// Bytes of the page map that are in memory, which holds the tags of blocks of 256 bytes and more: whole pages, one
-    /// for every 128 KiB of addresses that have had such a block. 0 when the system does not tell.
+    /// for every 128 KiB of addresses that have had such a block, and for every 2 MiB that have had one of 4 KiB and more. 0 when the system does not tell.
     pub page_map_bytes: u64,
     /// Thread states in existence, in use or waiting for the next new thread.
     pub threads: u64,
     /// The most thread states there may be.
     pub threads_limit: u64,
-    /// Distinct stacks recorded.
+    /// Distinct stacks recorded, whole or short.
     pub stacks: u64,
-    /// The most stacks that are recorded.
+    /// When `stacks` has come to this, of further ones only the innermost frames are kept.
     pub stacks_limit: u64,
+    /// When `stacks` has come to this, further ones are in the row "(overflow)".
+    pub short_stacks_limit: u64,
+    /// Frames of all stacks; those with the same callers share theirs.
+    pub stack_nodes: u64,
+    /// The most such frames; from three quarters on only the innermost ones of a new stack are kept.
+    pub stack_nodes_limit: u64,
+    /// Call sites whose unwind rule is kept.
+    pub rules: u64,
+    /// The most rules there is room for; others are compiled whenever they are needed.
+    pub rules_limit: u64,
     /// Bytes of the threads' own pages of counters.
     pub counter_page_bytes: u64,
     /// The most bytes of such pages; beyond it threads count on shared lines.
@@ -35,6 +47,8 @@ pub struct Overhead {
     pub ring_bytes: u64,
     /// The most bytes of ring that one thread may use.
     pub ring_limit_bytes: u64,
+    /// The most bytes of ring that all threads together may use.
+    pub all_rings_limit_bytes: u64,
     /// Processor time of the aggregator thread, in nanoseconds.
     pub aggregator_cpu_ns: u64,
     /// How long this snapshot took to make, in nanoseconds.

@@ -21,8 +21,12 @@ pub struct Config {
     pub(crate) max_depth: usize,
     pub(crate) symbolize: Symbolize,
     pub(crate) max_stacks: u32,
+    pub(crate) max_short_stacks: u32,
+    pub(crate) max_stack_nodes: u32,
     pub(crate) ring_bytes: usize,
+    pub(crate) all_rings_bytes: usize,
     pub(crate) counter_bytes: usize,
+    pub(crate) arena_bytes: usize,
     pub(crate) trace_reuse: TraceReuse,
     pub(crate) verify: Option<(NonZeroU32, OnMismatch)>,
 }
@@ -38,8 +42,12 @@ impl Config {
             max_depth: Self::MAX_DEPTH,
             symbolize: Symbolize::Full,
             max_stacks: 1 << 20,
-            ring_bytes: 32 << 20,
+            max_short_stacks: 1 << 20,
+            max_stack_nodes: 1 << 24,
+            ring_bytes: 48 << 20,
+            all_rings_bytes: 256 << 20,
             counter_bytes: 256 << 20,
+            arena_bytes: 16 << 30,
             trace_reuse: TraceReuse::On,
             verify: None,
         }
@@ -80,28 +88,69 @@ impl Config {
         self
     }
 
-    /// Tells at most this many stacks apart; default 1,048,576. More than 16.7 million are taken for as many. Blocks of
-    /// further stacks are in the row "(overflow)".
+    /// Keeps this many stacks whole; default 1,048,576, least 0. Of further ones the innermost 16 frames are kept under
+    /// "(truncated)", so that stacks which end alike share a row and, as a rule, its owner; see
+    /// [`Config::max_short_stacks`]. More than 16,777,200 are taken for as many.
     #[must_use]
     pub fn max_stacks(mut self, stacks: u32) -> Self {
         self.max_stacks = stacks;
         self
     }
 
-    /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 32 MiB, which
-    /// a burst of 100,000 stacks of 40 new frames each needs, and little else comes near. Less than 16 KiB are taken for
-    /// as many. Blocks whose stack finds no room are in the row "(overflow)".
+    /// Keeps this many more stacks once [`Config::max_stacks`] are known, by their innermost 16 frames; default
+    /// 1,048,576, least 0. Blocks of further ones are in the row "(overflow)". Both together are 16,777,200 at most.
+    #[must_use]
+    pub fn max_short_stacks(mut self, stacks: u32) -> Self {
+        self.max_short_stacks = stacks;
+        self
+    }
+
+    /// Lets all stacks together have this many nodes: frames, of which stacks with the same callers share those. Default
+    /// 16,777,216, least 0; more than 33,554,431 are taken for as many. When three quarters are used, further stacks are
+    /// kept by their innermost 16 frames; blocks of those that find no node are in the row "(overflow)". A node takes 16
+    /// bytes of heaptally's tables, and up to 19 of its heap.
+    #[must_use]
+    pub fn max_stack_nodes(mut self, nodes: u32) -> Self {
+        self.max_stack_nodes = nodes;
+        self
+    }
+
+    /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 48 MiB, which
+    /// a burst of 100,000 stacks of 40 new frames each needs, and little else comes near. Less than 32 KiB are taken for
+    /// as many. Whole stacks may fill three quarters of it. A stack that finds no room is kept by its innermost 16 frames
+    /// until there is room again; its blocks are in the row "(overflow)" only while these find no room either.
     #[must_use]
     pub fn ring_bytes(mut self, bytes: usize) -> Self {
         self.ring_bytes = bytes;
         self
     }
 
-    /// Lets all threads together take this many bytes for counters of their own; default 256 MiB. Beyond it they
-    /// share counters: as exact, slower.
+    /// Lets all threads together hold this many bytes of that; default 256 MiB, least 32 KiB. Each thread that has ever
+    /// met a new stack has 8 KiB of it for itself. Beyond it as with [`Config::ring_bytes`].
+    #[must_use]
+    pub fn all_rings_bytes(mut self, bytes: usize) -> Self {
+        self.all_rings_bytes = bytes;
+        self
+    }
+
+    /// Lets all threads together take this many bytes for counters of their own; default 256 MiB, least 0. Beyond it
+    /// they share counters: as exact, slower.
     #[must_use]
     pub fn counter_bytes(mut self, bytes: usize) -> Self {
         self.counter_bytes = bytes;
+        self
+    }
+
+    /// Lets heaptally's own tables take this many bytes of address space, in pieces of 1 MiB: thread states, stacks,
+    /// counters, rings and rules. Default 16 GiB, which the other bounds together never come to: they are 1.2 GiB, and 147
+    /// KiB for each thread of the most that have lived at once. What is mapped when tracking starts is used in any case,
+    /// so the least is about 1 MiB. When three quarters are used, further stacks are kept by their innermost 16 frames,
+    /// and threads get no more counters of their own; at the limit new threads get no state, and blocks of new stacks are
+    /// in the row "(overflow)". The heap of the aggregator is not among them: it follows from the number of stacks and
+    /// nodes.
+    #[must_use]
+    pub fn arena_bytes(mut self, bytes: usize) -> Self {
+        self.arena_bytes = bytes;
         self
     }
 

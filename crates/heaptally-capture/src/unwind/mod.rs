@@ -137,6 +137,9 @@ impl Unwinder {
         Self { rules: RuleTable::new(), modules: Modules::new(), reuse: AtomicU8::new(Reuse::On as u8) }
     }
 
+    /// Rules that are kept at most; others are compiled whenever they are needed.
+    pub const MOST_RULES: usize = RuleTable::SLOTS;
+
     /// Looks at what the process is made of. Called by `start`, before the first capture; takes the loader's lock.
     pub fn prepare(&self) {
         self.modules.detect();

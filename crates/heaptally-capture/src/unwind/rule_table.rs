@@ -50,6 +50,9 @@ pub(crate) struct RuleTable {
 }
 
 impl RuleTable {
+    /// Slots of all levels.
+    pub(crate) const SLOTS: usize = Levels::<Slot, LEVELS>::SLOTS;
+
     pub(crate) const fn new() -> Self {
         Self { levels: Levels::new(), rules: AtomicU32::new(0) }
     }

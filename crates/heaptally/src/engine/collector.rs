@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::{HashMap, HashMapExt};
-use heaptally_capture::{PROCESS, StackId, census};
+use heaptally_capture::{StackId, census};
 use heaptally_profile::{
     ChunkedBuilder, Counts, Frame, Line, ModuleUse, NodeId, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
     StackTables,
@@ -210,9 +210,3 @@ const PSEUDO_ROWS: [(StackId, SiteKind); 8] = [
     (StackId::UNTAGGED, SiteKind::Untagged),
     (StackId::UNKNOWN_FREES, SiteKind::UnknownFrees),
 ];
-
-/// The limit of stacks as a snapshot shows it: pseudo-rows are not stacks.
-pub(crate) fn stacks_in_use() -> (u64, u64) {
-    let pseudo = StackId::FIRST_REAL.index() as u64;
-    (u64::from(PROCESS.stacks.issued()) - pseudo, u64::from(PROCESS.stacks.limit()) - pseudo)
-}

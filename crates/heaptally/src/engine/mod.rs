@@ -14,6 +14,7 @@ mod function_path;
 mod installed;
 mod mappings;
 mod module_filter;
+mod node_index;
 mod own_cost;
 mod owners;
 mod reply;
@@ -23,13 +24,13 @@ mod thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heaptally_capture::hook::Thread;
-use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, StackId};
+use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse};
 use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
 use aggregator::Aggregator;
 use module_filter::ModuleFilter;
+use stack_store::STORE;
 
 /// Whether some thread has begun to start tracking; given back when that fails.
 static CLAIMED: AtomicBool = AtomicBool::new(false);
@@ -67,8 +68,10 @@ fn launch(config: Config) -> Result<(), StartError> {
     PROCESS.hash_key.randomize();
     PROCESS.max_depth.store(config.max_depth as u32, Ordering::Relaxed);
     PROCESS.ring_limit_bytes.store(config.ring_bytes.max(MIN_RING_BYTES), Ordering::Relaxed);
-    // Pseudo-rows have ids too, and are no stacks.
-    PROCESS.stacks.set_limit(config.max_stacks.saturating_add(StackId::FIRST_REAL.index() as u32));
+    PROCESS.segments.set_limit_bytes(config.all_rings_bytes);
+    PROCESS.stacks.set_limits(config.max_stacks, config.max_short_stacks);
+    STORE.set_limit(config.max_stack_nodes);
+    PROCESS.arena.set_limit_bytes(config.arena_bytes);
     PROCESS.pages.set_limit_bytes(config.counter_bytes);
     fork::watch().map_err(StartError::ForkHandler)?;
     Aggregator::launch(config, filter).map_err(StartError::Thread)?;
@@ -144,19 +147,14 @@ pub(crate) fn symbol_table() -> SymbolTable {
 
 /// Runs `f` with the calling thread's allocations charged to "(heaptally itself)". Not for code of the program.
 pub(crate) fn internal<R>(f: impl FnOnce() -> R) -> R {
-    struct Guard(Thread);
+    struct Guard;
     impl Drop for Guard {
         fn drop(&mut self) {
-            if let Thread::Own(state) = self.0 {
-                state.leave_internal();
-            }
+            thread::leave_internal();
         }
     }
-    let thread = thread::current(forward::entry());
-    if let Thread::Own(state) = thread {
-        state.enter_internal();
-    }
-    let _guard = Guard(thread);
+    thread::enter_internal();
+    let _guard = Guard;
     f()
 }
 

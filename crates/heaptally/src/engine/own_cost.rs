@@ -6,10 +6,10 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heaptally_capture::{PAGE_MAP, PROCESS, Registry, UNWOUND_RANGES, census, tag};
+use heaptally_capture::{PROCESS, Registry, StackId, UNWOUND_RANGES, Unwinder, census, page_map, tag};
 use heaptally_profile::{Captures, Counts, Losses, Overhead, Totals, UnknownFrees};
 
-use super::collector::stacks_in_use;
+use super::stack_store::STORE;
 
 const _: () = assert!(Captures::UNWOUND_RANGES.len() == UNWOUND_RANGES);
 
@@ -28,7 +28,10 @@ pub(crate) fn losses(unknown_frees: Counts) -> Losses {
     losses.no_stack_failed = get(&counters.capture_failed);
     losses.truncated_stacks = get(&counters.truncated_stacks);
     losses.overflow_stacks = get(&counters.stacks_full);
+    losses.shortened_stacks = get(&counters.shortened_stacks);
     losses.ring_full = get(&counters.ring_full);
+    losses.unstored_stacks = get(&counters.unstored_stacks);
+    losses.refused_by_arena_limit = PROCESS.arena.refused_by_limit();
     losses.failed_mappings = PROCESS.arena.failed_mappings();
     losses.threads_without_state = PROCESS.registry.threads_without_state();
     losses
@@ -36,20 +39,28 @@ pub(crate) fn losses(unknown_frees: Counts) -> Losses {
 
 /// What is in use of memory and bounds; the times are the caller's to fill in.
 pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
-    let (stacks, stacks_limit) = stacks_in_use();
     let mut overhead = Overhead::default();
     overhead.arena_bytes = PROCESS.arena.handed_out_bytes() as u64;
     overhead.arena_mapped_bytes = PROCESS.arena.mapped_bytes() as u64;
+    overhead.arena_limit_bytes = PROCESS.arena.limit_bytes() as u64;
     overhead.internal_live_bytes = internal.live_bytes().max(0) as u64;
     overhead.tag_bytes = totals.live_blocks() * tag::TAG_BYTES as u64;
-    overhead.page_map_bytes = PAGE_MAP.resident_bytes() as u64;
+    overhead.page_map_bytes = page_map::resident_bytes() as u64;
     overhead.threads = PROCESS.registry.states() as u64;
     overhead.threads_limit = Registry::LIMIT as u64;
-    overhead.stacks = stacks;
-    overhead.stacks_limit = stacks_limit;
+    // Pseudo-rows have ids too, and are no stacks.
+    let stacks = |ids: u32| u64::from(ids) - StackId::FIRST_REAL.index() as u64;
+    overhead.stacks = stacks(PROCESS.stacks.issued());
+    overhead.stacks_limit = stacks(PROCESS.stacks.full_limit());
+    overhead.short_stacks_limit = stacks(PROCESS.stacks.limit());
+    overhead.stack_nodes = u64::from(STORE.len()) - 1;
+    overhead.stack_nodes_limit = u64::from(STORE.limit());
+    overhead.rules = u64::from(PROCESS.unwinder.rules());
+    overhead.rules_limit = Unwinder::MOST_RULES as u64;
     overhead.counter_page_bytes = PROCESS.pages.used_bytes() as u64;
     overhead.counter_page_limit_bytes = PROCESS.pages.limit_bytes() as u64;
     overhead.ring_bytes = PROCESS.segments.bytes() as u64;
+    overhead.all_rings_limit_bytes = PROCESS.segments.limit_bytes() as u64;
     overhead.ring_limit_bytes = PROCESS.ring_limit_bytes.load(Ordering::Relaxed) as u64;
     overhead
 }

@@ -17,9 +17,10 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use ahash::{HashMap, HashMapExt};
-use heaptally_capture::{LazyTable, PROCESS, Record, StackId, Zeroed};
+use heaptally_capture::{LazyTable, Losses, PROCESS, Record, StackId, Zeroed};
 use heaptally_profile::NodeId;
+
+use super::node_index::NodeIndex;
 
 const NODES_PER_BLOCK: usize = 4096;
 const NODE_BLOCKS: usize = 8192;
@@ -42,16 +43,31 @@ pub(crate) struct StackStore {
     leaf_of: LazyTable<AtomicU32, ID_BLOCKS, IDS_PER_BLOCK>,
     /// One past the highest node; 0 counts as 1, the root.
     len: AtomicU32,
+    /// The most nodes, without the root.
+    limit: AtomicU32,
 }
 
 /// The process's.
 pub(crate) static STORE: StackStore =
-    StackStore { nodes: LazyTable::new(), leaf_of: LazyTable::new(), len: AtomicU32::new(0) };
+    StackStore { nodes: LazyTable::new(), leaf_of: LazyTable::new(), len: AtomicU32::new(0), limit: AtomicU32::new(0) };
 
 /// Marks, as the outermost instruction pointer, a stack that was cut towards the root.
 pub(crate) const TRUNCATED_IP: u64 = 0;
 
 impl StackStore {
+    /// The most nodes that it can have.
+    pub(crate) const MOST_NODES: u32 = (NODES_PER_BLOCK * NODE_BLOCKS) as u32 - 1;
+
+    /// Nodes at most. Called by `start`, before the first stack.
+    pub(crate) fn set_limit(&self, nodes: u32) {
+        self.limit.store(nodes.min(Self::MOST_NODES), Ordering::Relaxed);
+    }
+
+    /// Nodes at most.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// The leaf of a stack; `None` for an id that never got one.
     pub(crate) fn leaf(&self, id: StackId) -> Option<NodeId> {
         let leaf = self.leaf_of.get(id.index())?.load(Ordering::Acquire);
@@ -70,7 +86,14 @@ impl StackStore {
     }
 
     fn push(&self, parent: u32, ip: u64) -> Option<u32> {
-        let number = self.len();
+        let (number, limit) = (self.len(), self.limit());
+        if number >= limit - limit / 4 {
+            // The rest is for those that are on their way, and for the ends of those to come.
+            PROCESS.stacks.note_full_store();
+        }
+        if number > limit {
+            return None;
+        }
         let node = self.nodes.get_or_map(number as usize, &PROCESS.arena)?;
         node.ip.store(ip, Ordering::Relaxed);
         node.parent.store(parent, Ordering::Relaxed);
@@ -81,16 +104,17 @@ impl StackStore {
 
 /// The right to add to [`STORE`], with the index that finds existing nodes. One at a time.
 pub(crate) struct Appender {
-    children: HashMap<(u32, u64), u32>,
+    children: NodeIndex,
 }
 
 impl Appender {
     /// Builds the index from what the store holds: nothing at the start, the parent's stacks in a forked child.
     pub(crate) fn new() -> Self {
-        let mut children = HashMap::with_capacity(STORE.len() as usize);
+        let mut children = NodeIndex::new();
         for number in 1..STORE.len() {
-            if let Some((parent, ip)) = STORE.node(number) {
-                children.insert((parent.0, ip), number);
+            // A node for which there is no memory is recorded anew.
+            if let Some((parent, ip)) = key(number).filter(|_| children.make_room(key).is_ok()) {
+                children.insert(parent, ip, number);
             }
         }
         Self { children }
@@ -102,8 +126,9 @@ impl Appender {
             .outer_part(record)
             .and_then(|outer| record.ips().rev().try_fold(outer, |parent, ip| self.child(parent, ip)));
         let slot = STORE.leaf_of.get_or_map(record.id.index(), &PROCESS.arena);
-        if let (Some(leaf), Some(slot)) = (leaf, slot) {
-            slot.store(leaf, Ordering::Release);
+        match (leaf, slot) {
+            (Some(leaf), Some(slot)) => slot.store(leaf, Ordering::Release),
+            _ => Losses::count(&PROCESS.losses.unstored_stacks),
         }
     }
 
@@ -118,14 +143,18 @@ impl Appender {
     }
 
     fn child(&mut self, parent: u32, ip: u64) -> Option<u32> {
-        if let Some(&number) = self.children.get(&(parent, ip)) {
+        if let Some(number) = self.children.find(parent, ip, key) {
             return Some(number);
         }
-        // Without memory for the index there is no node either; an allocation that failed in `insert` would end the
-        // process.
-        self.children.try_reserve(1).ok()?;
+        // Without memory for the index there is no node either; an allocation that failed would end the process.
+        self.children.make_room(key).ok()?;
         let number = STORE.push(parent, ip)?;
-        self.children.insert((parent, ip), number);
+        self.children.insert(parent, ip, number);
         Some(number)
     }
+}
+
+/// What the index knows a node by.
+fn key(number: u32) -> Option<(u32, u64)> {
+    STORE.node(number).map(|(parent, ip)| (parent.0, ip))
 }
