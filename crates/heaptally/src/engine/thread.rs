@@ -16,7 +16,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaptally_capture::hook::{self, Thread};
-use heaptally_capture::{Entry, Head, Line, Losses, PROCESS, ThreadState};
+use heaptally_capture::{Entry, Head, Line, Losses, PAGE_MAP, PROCESS, ThreadState};
 use heaptally_profile::Counts;
 
 /// What the pointer points to in a thread without a state, told apart by address.
@@ -114,6 +114,7 @@ fn register(seen: *const Head) -> Thread {
         STATE.set(was);
         return state().map_or(Thread::Stateless, Thread::Own);
     }
+    PAGE_MAP.prepare();
     match PROCESS.registry.acquire(&PROCESS.arena, &PROCESS.mode) {
         Some(state) => {
             exit_key::arm(state);
