@@ -1,5 +1,6 @@
-//! Threads that want the first tags of the same 256 MiB of addresses at once, while the system gives memory for them and
-//! while it does not: one of them maps it, or none, and every block keeps its tag or is counted without.
+//! The first tags of 256 MiB of addresses, wanted twice at once, while the system gives memory for them and while it does
+//! not: one maps it, or none does, and every block keeps its tag or is counted without. By several threads; and by one
+//! that is interrupted where it asks the system, since threads are rarely there at once.
 #![cfg(not(heaptally_portable))]
 
 #[path = "common/bump.rs"]
@@ -12,7 +13,10 @@ mod placing;
 mod refusal;
 
 use std::alloc::{Layout, alloc, dealloc};
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
 use std::hint::{black_box, spin_loop};
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -94,7 +98,7 @@ fn storm(memory: Memory) {
 }
 
 #[test]
-fn threads_that_need_the_same_tags_at_once_share_them() {
+fn who_needs_the_same_tags_at_once_shares_them() {
     storms();
     heaptally::start(heaptally::config!()).unwrap();
     let early = untagged_blocks();
@@ -102,6 +106,12 @@ fn threads_that_need_the_same_tags_at_once_share_them() {
     let late = untagged_blocks() - early;
     println!("{early} blocks without a tag before the start, {late} afterwards");
     assert!(early > 0 && late > 0);
+
+    assert_eq!(interrupted([Answer::Maps, Answer::Maps]), [0, 1]);
+    assert_eq!(interrupted([Answer::Refuses, Answer::Maps]), [0, 1]);
+    // The second block has none; then the first has none either, and the mapping is given back.
+    assert_eq!(interrupted([Answer::Maps, Answer::Refuses]), [2, 0]);
+    assert_eq!(interrupted([Answer::Maps, Answer::Maps]), [0, 1]);
 }
 
 fn storms() {
@@ -113,6 +123,71 @@ fn storms() {
     let mapped_bytes = mapped_bytes() - before;
     assert!((leaves_bytes..leaves_bytes + LEAF_BYTES).contains(&mapped_bytes), "{mapped_bytes} for {leaves_bytes}");
     storm(Memory::ComesAndGoes);
+}
+
+/// Whether the system maps what it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    Maps,
+    Refuses,
+}
+
+thread_local! {
+    /// What becomes of the thread's next mapping for tags, and of the one that is wanted meanwhile.
+    static ANSWERS: Cell<Option<[Answer; 2]>> = const { Cell::new(None) };
+    static ANSWER: Cell<Answer> = const { Cell::new(Answer::Maps) };
+    /// The block that was allocated meanwhile.
+    static MEANWHILE: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// # Safety
+///
+/// As libc's.
+// SAFETY: has the signature of the function whose place it takes, and does what that one does, or fails as it may.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mmap(
+    address: *mut c_void,
+    len: usize,
+    access: c_int,
+    kind: c_int,
+    file: c_int,
+    offset: libc::off_t,
+) -> *mut c_void {
+    if len == LEAF_BYTES as usize {
+        let mut answer = ANSWER.get();
+        if let Some([first, meanwhile]) = ANSWERS.take() {
+            ANSWER.set(meanwhile);
+            // SAFETY: not of size zero.
+            MEANWHILE.set(unsafe { alloc(layout()) });
+            answer = first;
+        }
+        if answer == Answer::Refuses {
+            // SAFETY: this thread's own word.
+            unsafe { *libc::__errno_location() = libc::ENOMEM };
+            return libc::MAP_FAILED;
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { libc::syscall(libc::SYS_mmap, address, len, access, kind, file, offset) as *mut c_void }
+}
+
+/// Two blocks of a new region, of which the second is allocated while the first is being. Says how many have no tag, and
+/// how many mappings for tags have stayed.
+fn interrupted(answers: [Answer; 2]) -> [u64; 2] {
+    let mapped_bytes = || quiet_snapshot().unwrap().overhead().arena_mapped_bytes;
+    let before = (untagged_blocks(), mapped_bytes());
+    placing::begin_region();
+    ANSWERS.set(Some(answers));
+    // SAFETY: not of size zero, and freed with this layout once.
+    placing::at(Place::Region, || unsafe {
+        let block = black_box(alloc(layout()));
+        let meanwhile = MEANWHILE.replace(ptr::null_mut());
+        assert!(!block.is_null() && !meanwhile.is_null());
+        dealloc(meanwhile, layout());
+        dealloc(block, layout());
+    });
+    ANSWER.set(Answer::Maps);
+    [untagged_blocks() - before.0, (mapped_bytes() - before.1) / LEAF_BYTES]
 }
 
 /// How many there were so far, none of which is left.
