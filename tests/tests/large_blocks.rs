@@ -1,8 +1,9 @@
 //! Blocks of 256 bytes and more: as large for the allocator inside as for the program, and untouched.
 #![cfg(not(heaptally_portable))]
 
-use std::alloc::{GlobalAlloc, Layout, System, alloc_zeroed, dealloc, realloc};
+use std::alloc::{GlobalAlloc, Layout, System, alloc, alloc_zeroed, dealloc, realloc};
 use std::cell::Cell;
+use std::ptr;
 
 use heaptally::{Counts, SiteKind, TallyAlloc};
 use heaptally_tests::{Block, assert_conserved, resident_bytes};
@@ -14,17 +15,45 @@ thread_local! {
     /// What the system was last asked for by this thread, and what was last given back.
     static ASKED: Cell<Option<Layout>> = const { Cell::new(None) };
     static FREED: Cell<Option<Layout>> = const { Cell::new(None) };
+    /// What becomes of the memory that is given back next.
+    static FATE: Cell<Fate> = const { Cell::new(Fate::System) };
+    static GIVEN_BACK: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
+    static TAKEN: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    /// The system has it back.
+    System,
+    /// It is allocated anew before the operation is over, as another thread might do.
+    TakenAgain,
+    /// Nobody has it, so that it can be freed once more.
+    Kept,
 }
 
 /// The system, which notes what it is asked for.
 struct Noting;
 
-// SAFETY: hands everything to the system unchanged; thread-locals without destructor neither allocate nor unwind.
+fn give_back(block: *mut u8, layout: Layout, fate: Fate) {
+    match fate {
+        // SAFETY: one of the system's, which nobody has any more.
+        Fate::System => unsafe { System.dealloc(block, layout) },
+        Fate::TakenAgain => {
+            GIVEN_BACK.set(block);
+            // SAFETY: a layout that was allocated with is not of size zero.
+            TAKEN.set(unsafe { ALLOC.alloc(layout) });
+        }
+        Fate::Kept => {}
+    }
+}
+
+// SAFETY: hands everything to the system unchanged, or a block that it has back to who asks for one like it; thread-locals without destructor neither allocate nor unwind.
 unsafe impl GlobalAlloc for Noting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ASKED.set(Some(layout));
+        let given_back = GIVEN_BACK.replace(ptr::null_mut());
         // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
+        if given_back.is_null() { unsafe { System.alloc(layout) } } else { given_back }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
@@ -35,15 +64,21 @@ unsafe impl GlobalAlloc for Noting {
 
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
         FREED.set(Some(layout));
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(address, layout) }
+        give_back(address, layout, FATE.replace(Fate::System));
     }
 
     unsafe fn realloc(&self, address: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         FREED.set(Some(layout));
         ASKED.set(Layout::from_size_align(new_size, layout.align()).ok());
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(address, layout, new_size) }
+        let fate = FATE.replace(Fate::System);
+        if fate == Fate::System {
+            // SAFETY: the caller's promise.
+            return unsafe { System.realloc(address, layout, new_size) };
+        }
+        // SAFETY: the caller's promise; what is in it is nobody's business here.
+        let new = unsafe { System.alloc(Layout::from_size_align_unchecked(new_size, layout.align())) };
+        give_back(address, layout, fate);
+        new
     }
 }
 
@@ -55,11 +90,15 @@ const FEW_BYTES: u64 = 32 * 4096;
 fn a_large_block_keeps_its_size_and_its_pages_untouched() {
     sizes();
     zeroed_pages();
+    taken_again();
+    freed_twice();
     heaptally::start(heaptally::config!()).expect("installed");
     sizes();
     zeroed_pages();
+    taken_again();
     freed_twice();
-    assert_conserved("tracking");
+    let unknown = assert_conserved("tracking").function(SiteKind::UnknownFrees.label()).map(|row| row.counts());
+    assert_eq!(unknown, Some(change([0, 0], [4, 2 * (4000 + 5000)])));
 }
 
 fn sizes() {
@@ -86,7 +125,6 @@ fn sizes() {
 
 fn zeroed_pages() {
     let (size, grown) = (64 * MIB, 128 * MIB);
-    let layout = |size| Layout::from_size_align(size, 16).expect("a valid layout");
     let before = resident_bytes();
     // SAFETY: not of size zero, read in bounds, resized and freed with the layout it has.
     unsafe {
@@ -100,19 +138,60 @@ fn zeroed_pages() {
     }
 }
 
-/// The system would end the process, so only heaptally is told: by a block of the system's at the same address, that it
-/// has not served.
-fn freed_twice() {
-    let layout = Layout::from_size_align(40_000, 16).expect("a valid layout");
-    // SAFETY: the second block is one of libc's, which is where the inner allocator's go, and each is freed once.
+/// A block whose memory is another's before its free, or its move, is over: the other one has a tag of its own.
+fn taken_again() {
+    // SAFETY: not of size zero, resized and freed with the layout it has.
     unsafe {
-        let block = alloc_zeroed(layout);
-        dealloc(block, layout);
-        let other: *mut u8 = libc::malloc(layout.size()).cast();
-        assert_eq!(other, block, "the same memory, which it is because nobody else wants some of this size");
-        let ((), counted) = heaptally::measure(|| dealloc(other, layout));
-        assert_eq!(counted, Counts::ZERO);
+        let block = alloc(layout(4000));
+        let ((), counted) = heaptally::measure(|| fated(Fate::TakenAgain, || dealloc(block, layout(4000))));
+        assert_eq!((counted, TAKEN.get()), (change([1, 4000], [1, 4000]), block));
+
+        let grow = || fated(Fate::TakenAgain, || realloc(block, layout(4000), 9000));
+        let (moved, counted) = heaptally::measure(grow);
+        assert_eq!((counted, TAKEN.get()), (change([2, 13_000], [1, 4000]), block));
+
+        let ((), counted) = heaptally::measure(|| {
+            dealloc(block, layout(4000));
+            dealloc(moved, layout(9000));
+        });
+        assert_eq!(counted, change([0, 0], [2, 13_000]));
     }
-    let unknown = assert_conserved("freed twice").function(SiteKind::UnknownFrees.label()).map(|row| row.counts());
-    assert_eq!(unknown, Some(Counts { freed_blocks: 1, freed_bytes: 40_000, ..Counts::ZERO }));
+}
+
+/// The second time, after a free and after a move, nobody knows the block: its tag is gone.
+fn freed_twice() {
+    // SAFETY: not of size zero, resized and freed with the layout it has; the inner allocator keeps a block the first time.
+    unsafe {
+        let block = alloc(layout(4000));
+        let ((), counted) = heaptally::measure(|| fated(Fate::Kept, || dealloc(block, layout(4000))));
+        assert_eq!(counted, change([0, 0], [1, 4000]));
+        let ((), counted) = heaptally::measure(|| dealloc(block, layout(4000)));
+        assert_eq!(counted, Counts::ZERO);
+
+        let block = alloc(layout(5000));
+        let (moved, counted) = heaptally::measure(|| fated(Fate::Kept, || realloc(block, layout(5000), 9000)));
+        assert_eq!(counted, change([1, 9000], [1, 5000]));
+        let ((), counted) = heaptally::measure(|| dealloc(block, layout(5000)));
+        assert_eq!(counted, Counts::ZERO);
+        dealloc(moved, layout(9000));
+    }
+}
+
+/// Runs `f`, which gives memory back.
+fn fated<R>(fate: Fate, f: impl FnOnce() -> R) -> R {
+    FATE.set(fate);
+    f()
+}
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, 16).expect("a valid layout")
+}
+
+fn change(allocated: [u64; 2], freed: [u64; 2]) -> Counts {
+    Counts {
+        allocated_blocks: allocated[0],
+        allocated_bytes: allocated[1],
+        freed_blocks: freed[0],
+        freed_bytes: freed[1],
+    }
 }

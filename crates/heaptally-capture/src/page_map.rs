@@ -68,6 +68,14 @@ pub(crate) struct PageMap<const SLOTS: usize> {
 pub(crate) static FINE: PageMap<FINE_SLOTS> = PageMap::new();
 pub(crate) static COARSE: PageMap<COARSE_SLOTS> = PageMap::new();
 
+/// Keeps the system from backing the roots with 2 MiB for each that is touched. Called when a thread is registered: the
+/// first of the process is, as a rule, before it has a large block. Afterwards it would be too late, since a look at a root
+/// is enough for a huge page of zeros, which turns into a real one with the first leaf, advice or not.
+pub fn prepare() {
+    FINE.prepare();
+    COARSE.prepare();
+}
+
 /// Bytes of all slots and roots that are in memory now, as the kernel tells.
 pub fn resident_bytes() -> usize {
     FINE.resident_bytes() + COARSE.resident_bytes()
@@ -83,6 +91,12 @@ impl<const SLOTS: usize> PageMap<SLOTS> {
         }
     }
 
+    fn prepare(&self) {
+        if !self.is_prepared.load(Ordering::Relaxed) && !self.is_prepared.swap(true, Ordering::Relaxed) {
+            sys::decline_huge_pages(NonNull::from(&self.roots).cast(), size_of_val(&self.roots));
+        }
+    }
+
     /// The slot of the granule that `address` lies in, if there is a leaf for it.
     #[inline]
     pub(crate) fn slot(&self, address: usize) -> Option<*mut u64> {
@@ -94,7 +108,6 @@ impl<const SLOTS: usize> PageMap<SLOTS> {
     /// the map: then the block has been counted as untagged, and its bytes are still to be added.
     #[cold]
     pub(crate) fn make_slot(&self, address: usize, arena: &Arena) -> bool {
-        self.prepare();
         let root = self.root(address);
         loop {
             let seen = root.load(Ordering::Acquire);
@@ -191,14 +204,6 @@ impl<const SLOTS: usize> PageMap<SLOTS> {
                 Ok(_) => return,
                 Err(seen) => newest = seen,
             }
-        }
-    }
-
-    /// Keeps the system from backing the first root that is touched with 2 MiB. Before that: the first large block
-    /// of the process comes by here.
-    fn prepare(&self) {
-        if !self.is_prepared.swap(true, Ordering::Relaxed) {
-            sys::decline_huge_pages(NonNull::from(&self.roots).cast(), size_of_val(&self.roots));
         }
     }
 }

@@ -10,8 +10,10 @@ use crate::engine;
 /// Totals are exact from the first allocation of the process, at the price of a few instructions an operation. Once
 /// [`start`](crate::start) was called, every allocation is charged to its call stack.
 ///
-/// The statistics are the process's: wrap one allocator, once. What the inner allocator is asked for is eight bytes
-/// more than what the program asked for, alignment unchanged.
+/// The statistics are the process's: wrap one allocator, once. (Two around each other, or one around an allocator that
+/// takes its memory from the other, count a block twice; and one of 256 bytes or more has one tag for both, so that the
+/// second free of it is unknown.) The inner allocator is asked for eight bytes more than the program if that wants less
+/// than 256, and for an alignment of eight at least.
 ///
 /// # Examples
 ///

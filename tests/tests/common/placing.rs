@@ -14,8 +14,8 @@ use crate::bump::address_space::AddressSpace;
 
 /// The bytes of addresses that have their tags in common.
 const REGION_BYTES: usize = 256 << 20;
-/// More than a test visits instructions.
-const REGIONS: usize = 4096;
+/// More than a test visits instructions, even if it visits all.
+const REGIONS: usize = 1 << 15;
 const LARGE_FROM_BYTES: usize = 256;
 /// The first address beyond what user space has without asking for more.
 const BEYOND: usize = 1 << 47;

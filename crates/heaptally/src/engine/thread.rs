@@ -17,7 +17,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaptally_capture::hook::{self, Thread};
-use heaptally_capture::{Entry, Head, Line, Losses, PROCESS, ThreadState};
+use heaptally_capture::{Entry, Head, Line, Losses, PROCESS, ThreadState, page_map};
 use heaptally_profile::Counts;
 
 use super::forward;
@@ -151,6 +151,7 @@ fn register(seen: *const Head) -> Thread {
         STATE.set(was);
         return state().map_or(Thread::Stateless, Thread::Own);
     }
+    page_map::prepare();
     match PROCESS.registry.acquire(&PROCESS.arena, &PROCESS.mode) {
         Some(state) => {
             exit_key::arm(state);

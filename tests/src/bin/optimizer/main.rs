@@ -15,7 +15,7 @@ static ALLOC: TallyAlloc = TallyAlloc::system();
 const ROUNDS: u64 = 100;
 /// Blocks that no compiler may leave out: in each round that of the growing vector, whose length it does not know, and
 /// those that are read at an index that it does not know.
-const LEAST_BLOCKS: u64 = ROUNDS * 6;
+const LEAST_BLOCKS: u64 = ROUNDS * 10;
 
 fn main() -> ExitCode {
     let outcome = all("before the start").and_then(|()| {

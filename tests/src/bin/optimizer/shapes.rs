@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub(crate) type Shape = (&'static str, fn(u64) -> u64);
 
 /// All of them.
-pub(crate) const ALL: [Shape; 14] = [
+pub(crate) const ALL: [Shape; 17] = [
     ("zeroed vectors", |_| zeroed_vectors()),
     ("zeroed, read somewhere", |_| zeroed_and_read_somewhere()),
     ("generic, small", |round| generic(round as u32)),
@@ -31,6 +31,9 @@ pub(crate) const ALL: [Shape; 14] = [
     ("zeroed, resized, read somewhere", |_| zeroed_resized_and_read_somewhere()),
     ("zeroed, grown, read somewhere", grown_vector_of_zeros),
     ("zeroed by hand", |_| zeroed_by_hand()),
+    ("large, zeroed, read somewhere", |_| large_zeroed_and_read_somewhere()),
+    ("large boxes", |round| large_boxes(round as u8)),
+    ("resized from large to small and back", |_| shrunk_and_grown_by_hand()),
 ];
 
 /// `alloc_zeroed`, read only: zeros, as the compiler knows.
@@ -174,6 +177,47 @@ fn zeroed_by_hand() -> u64 {
         }
         let value = block.cast::<u64>().add(4).read();
         dealloc(block, LAYOUT);
+        value
+    }
+}
+
+/// Tags of blocks of 256 bytes and more are not behind them: nothing that the compiler knows of a block is true of those.
+#[allow(clippy::useless_vec, reason = "the block is what this is about")]
+#[inline(never)]
+fn large_zeroed_and_read_somewhere() -> u64 {
+    let bytes = vec![0_u8; 4096];
+    let words = vec![0_u64; black_box(1000)];
+    u64::from(bytes[black_box(4095)]) + words[black_box(999)]
+}
+
+fn large_boxes(round: u8) -> u64 {
+    let least = Box::new([round; 256]);
+    let constant = Box::new([7_u8; 512]);
+    let page = Box::new([round; 4096]);
+    u64::from(least[black_box(255)]) + u64::from(constant[511]) + u64::from(page[black_box(4095)])
+}
+
+fn shrunk_and_grown_by_hand() -> u64 {
+    const LARGE: Layout = Layout::new::<[u64; 64]>();
+    const SMALL: Layout = Layout::new::<[u64; 3]>();
+    // SAFETY: not of zero size; read where it is zero, resized and freed with the layout it has.
+    unsafe {
+        let block = alloc_zeroed(LARGE);
+        if block.is_null() {
+            return 0;
+        }
+        let small = realloc(block, LARGE, SMALL.size());
+        if small.is_null() {
+            dealloc(block, LARGE);
+            return 0;
+        }
+        let large = realloc(small, SMALL, LARGE.size());
+        if large.is_null() {
+            dealloc(small, SMALL);
+            return 0;
+        }
+        let value = large.cast::<u64>().add(black_box(2)).read();
+        dealloc(large, LARGE);
         value
     }
 }
