@@ -8,6 +8,7 @@ pub(crate) struct Cell {
     unit: String,
     checksum: Option<String>,
     failure: Option<String>,
+    left_out: Option<String>,
 }
 
 /// Of the values of a cell.
@@ -50,6 +51,16 @@ impl Cell {
         self.failure.get_or_insert(why);
     }
 
+    /// Gives the cell no number, and is no failure: it was known that there may be none.
+    pub(crate) fn leave_out(&mut self, why: String) {
+        self.left_out.get_or_insert(why);
+    }
+
+    /// Why there is no number.
+    pub(crate) fn gap(&self) -> Option<&str> {
+        self.failure.as_deref().or(self.left_out.as_deref())
+    }
+
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
@@ -63,7 +74,7 @@ impl Cell {
     }
 
     pub(crate) fn summary(&self) -> Option<Summary> {
-        if self.failure.is_some() { None } else { Summary::of(&self.values) }
+        if self.gap().is_some() { None } else { Summary::of(&self.values) }
     }
 }
 
@@ -102,6 +113,16 @@ mod tests {
         cell.add(Err("signal: 11".to_owned()));
         cell.add(Err("another".to_owned()));
         assert_eq!((cell.failure(), cell.summary(), cell.runs()), (Some("signal: 11"), None, 1));
+    }
+
+    #[test]
+    fn what_is_left_out_has_no_number_and_is_no_failure() {
+        let mut cell = Cell::default();
+        cell.add(sample(1.0, "a"));
+        cell.leave_out("not installed".to_owned());
+        assert_eq!((cell.gap(), cell.failure(), cell.summary()), (Some("not installed"), None, None));
+        cell.fail("signal: 11".to_owned());
+        assert_eq!(cell.gap(), Some("signal: 11"));
     }
 
     #[test]

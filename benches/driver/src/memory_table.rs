@@ -32,7 +32,7 @@ pub(crate) fn text(pairs: &[Pair], rows: &[Row]) -> String {
 }
 
 fn table(pairs: &[Pair], rows: &[&Row]) -> Table {
-    let names = pairs.iter().map(|pair| Column::number(pair.alone.name.clone()));
+    let names = pairs.iter().map(|pair| Column::number(pair.alone.name));
     let columns = [Column::text("block"), Column::number("blocks")].into_iter().chain(names);
     let mut table = Table::new(columns.chain([Column::number("spread")]).collect::<Vec<_>>());
     for row in rows {

@@ -1,13 +1,16 @@
 //! Runs a program to its end, or to its time limit, and gives what it printed.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Above what any step takes: the longest are building a subject, and `syn` with a tracker that walks stacks slowly.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 const POLL: Duration = Duration::from_millis(5);
+/// Between asking a program to end and ending it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What it printed to stdout.
 ///
@@ -18,10 +21,21 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     both(command).map(|(stdout, _)| stdout)
 }
 
+/// [`output`] of a program that may take too long: nothing then.
+pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Result<Option<String>, String> {
+    Ok(both_within(command, limit)?.map(|(stdout, _)| stdout))
+}
+
 /// What it printed to stdout and to stderr.
 pub(crate) fn both(command: &mut Command) -> Result<(String, String), String> {
+    both_within(command, LIMIT)?.ok_or_else(|| format!("ended after {} minutes", LIMIT.as_secs() / 60))
+}
+
+fn both_within(command: &mut Command, limit: Duration) -> Result<Option<(String, String)>, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own, so that what the program has started can be ended with it.
+    command.process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
     let stdout = read(child.stdout.take().expect("piped"));
     let stderr = read(child.stderr.take().expect("piped"));
@@ -30,16 +44,30 @@ pub(crate) fn both(command: &mut Command) -> Result<(String, String), String> {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
             break status;
         }
-        if begun.elapsed() > LIMIT {
-            // It may have ended just now: then there is nothing to kill.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("ended after {} minutes", LIMIT.as_secs() / 60));
+        if begun.elapsed() > limit {
+            end(&mut child)?;
+            return Ok(None);
         }
         thread::sleep(POLL);
     };
     let (stdout, stderr) = (stdout.join().expect("a reader"), stderr.join().expect("a reader"));
-    if status.success() { Ok((stdout, stderr)) } else { Err(complaint(&stderr, &status.to_string())) }
+    if status.success() { Ok(Some((stdout, stderr))) } else { Err(complaint(&stderr, &status.to_string())) }
+}
+
+/// Ends the group: first as one asks, so that a script removes its files.
+fn end(child: &mut Child) -> Result<(), String> {
+    for signal in ["-TERM", "-KILL"] {
+        // It may have ended just now: then there is nothing to end.
+        let _ = Command::new("kill").args([signal, "--", &format!("-{}", child.id())]).stderr(Stdio::null()).status();
+        let begun = Instant::now();
+        while begun.elapsed() < GRACE {
+            if child.try_wait().map_err(|error| error.to_string())?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+    }
+    Err("cannot be ended".to_owned())
 }
 
 /// Reads beside the wait, so that a program that prints much is not held up by a full pipe.
@@ -52,7 +80,7 @@ fn read(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     })
 }
 
-/// The first line that says what went wrong: an error or a panic, else the first line, else the status.
+/// The first line that says what went wrong: an error or a panic, else the last line with the status.
 fn complaint(stderr: &str, status: &str) -> String {
     let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
     while let Some(line) = lines.clone().next() {
@@ -65,7 +93,7 @@ fn complaint(stderr: &str, status: &str) -> String {
             return format!("panicked: {}", lines.next().unwrap_or(line));
         }
     }
-    match stderr.lines().find(|line| !line.trim().is_empty()) {
+    match stderr.lines().rfind(|line| !line.trim().is_empty()) {
         Some(line) => format!("{line} ({status})"),
         None => status.to_owned(),
     }
@@ -88,8 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_too_long_is_ended_with_all_that_it_started() {
+        let begun = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo $!; wait"]);
+        assert_eq!(output_within(&mut command, Duration::from_millis(200)), Ok(None));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(output_within(Command::new("echo").arg("done"), LIMIT), Ok(Some("done\n".to_owned())));
+    }
+
+    #[test]
     fn what_says_nothing_is_told_by_its_status() {
         assert_eq!(complaint("", "signal: 11 (SIGSEGV)"), "signal: 11 (SIGSEGV)");
-        assert_eq!(complaint("odd\n", "signal: 6 (SIGABRT)"), "odd (signal: 6 (SIGABRT))");
+        assert_eq!(complaint("even\nodd\n\n", "signal: 6 (SIGABRT)"), "odd (signal: 6 (SIGABRT))");
     }
 }

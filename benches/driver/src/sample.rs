@@ -1,10 +1,10 @@
 //! What one process of a subject measured: the line it prints, read.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::process;
+use crate::launch::Launch;
+use crate::subject::Subject;
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Sample {
@@ -15,14 +15,21 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// Runs a subject for the given time or for one lap, whichever is longer.
-    pub(crate) fn take(program: &Path, workload: &str, input: Option<&Path>, budget: Duration) -> Result<Self, String> {
-        let mut subject = Command::new(program);
-        subject.arg(workload).arg("--budget-ms").arg(budget.as_millis().to_string());
+    /// Runs a subject for the given time or for one lap, whichever is longer. Nothing if it took longer than the limit.
+    pub(crate) fn take(
+        subject: &Subject,
+        program: &Path,
+        workload: &str,
+        input: Option<&Path>,
+        [budget, limit]: [Duration; 2],
+    ) -> Result<Option<Self>, String> {
+        let mut launch = Launch::of(subject, program)?;
+        launch.command().arg(workload).arg("--budget-ms").arg(budget.as_millis().to_string());
         if let Some(input) = input {
-            subject.arg("--input").arg(input);
+            launch.command().arg("--input").arg(input);
         }
-        Self::parse(&process::output(&mut subject)?)
+        launch.command().args(subject.words);
+        launch.output(limit)?.as_deref().map(Self::parse).transpose()
     }
 
     /// Reads `key=value` words; further keys are allowed.

@@ -27,6 +27,8 @@ pub struct Hooks {
 pub enum Measured {
     /// How long a workload takes: as a program has the tracker by default.
     Time,
+    /// How long it takes while the tracker is paused.
+    Paused,
     /// What blocks take: without names, so that no debug information is loaded and given back meanwhile.
     Memory,
 }
@@ -58,11 +60,13 @@ fn run_hooked(start: &dyn Fn(Measured), end: fn() -> Result<(), String>, own_byt
     let arguments = Arguments::parse(words).unwrap_or_else(|error| fail(2, &error));
     let Arguments { workload, amount, input, tracking } = arguments;
     let mut plan = Plan::prepare(&workload, input.as_deref()).unwrap_or_else(|error| fail(2, &error));
-    if tracking == Tracking::Started {
-        start(Measured::Time);
+    match tracking {
+        Tracking::Started => start(Measured::Time),
+        Tracking::Paused => start(Measured::Paused),
+        Tracking::BeforeStart => {}
     }
     let report = measure(workload, &mut plan, amount);
-    if tracking == Tracking::Started {
+    if tracking != Tracking::BeforeStart {
         end().unwrap_or_else(|error| fail(1, &error));
     }
     println!("{report}");
