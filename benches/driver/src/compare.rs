@@ -13,7 +13,7 @@ use crate::machine;
 use crate::number;
 use crate::options::CompareOptions;
 use crate::order::Order;
-use crate::sample::Sample;
+use crate::sample::{Limits, Sample};
 use crate::subject::{NoProgram, Subject};
 use crate::table::{Column, Table};
 use crate::workload::Workload;
@@ -45,7 +45,7 @@ impl Entry {
             return;
         }
         let budget = if counts == Counts::IfLong { WARM_UP } else { options.budget };
-        let limits = [budget.min(options.budget), options.process_limit];
+        let limits = Limits { budget, process: options.process_limit };
         let begun = Instant::now();
         let input = inputs.path(self.workload.input);
         let sample = Sample::take(&self.subject, program, self.workload.name, input, limits);

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{env, process};
 
-use crate::process::output_within;
+use crate::catalog::SUBJECTS;
+use crate::process::{Ending, output_within};
 use crate::subject::{Subject, Tool};
 
 /// Less than this is no recording.
@@ -34,6 +35,10 @@ impl Launch {
                 (command, Some(folder))
             }
         };
+        // What the user has set for one of them would make another subject of it.
+        SUBJECTS.iter().flat_map(|other| other.environment).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
         command.envs(subject.environment.iter().copied());
         Ok(Self { command, folder })
     }
@@ -48,10 +53,17 @@ impl Launch {
     ///
     /// One line: why it failed; or that its tool has recorded nothing.
     pub(crate) fn output(mut self, limit: Duration) -> Result<Option<String>, String> {
-        let output = output_within(&mut self.command, limit)?;
-        match (&output, &self.folder) {
-            (Some(_), Some(folder)) if folder.bytes() < LEAST_RECORDED_BYTES => Err("recorded nothing".to_owned()),
-            _ => Ok(output),
+        match (output_within(&mut self.command, limit)?, &self.folder) {
+            (Ending::Itself(_), Some(folder)) if folder.bytes() < LEAST_RECORDED_BYTES => {
+                Err("recorded nothing".to_owned())
+            }
+            (Ending::Itself(output), _) => Ok(Some(output)),
+            (Ending::AtLimit { process_id }, Some(_)) => {
+                // heaptrack's script does not remove its pipe then. It may not have made it yet.
+                let _ = fs::remove_file(format!("/tmp/heaptrack_fifo{process_id}"));
+                Ok(None)
+            }
+            (Ending::AtLimit { .. }, None) => Ok(None),
         }
     }
 }

@@ -14,22 +14,31 @@ pub(crate) struct Sample {
     pub(crate) checksum: String,
 }
 
+/// Of the time of one process.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// It starts no further lap after this, but does one.
+    pub(crate) budget: Duration,
+    /// It is ended after this.
+    pub(crate) process: Duration,
+}
+
 impl Sample {
-    /// Runs a subject for the given time or for one lap, whichever is longer. Nothing if it took longer than the limit.
+    /// Runs a subject. Nothing if it had to be ended.
     pub(crate) fn take(
         subject: &Subject,
         program: &Path,
         workload: &str,
         input: Option<&Path>,
-        [budget, limit]: [Duration; 2],
+        limits: Limits,
     ) -> Result<Option<Self>, String> {
         let mut launch = Launch::of(subject, program)?;
-        launch.command().arg(workload).arg("--budget-ms").arg(budget.as_millis().to_string());
+        launch.command().arg(workload).arg("--budget-ms").arg(limits.budget.as_millis().to_string());
         if let Some(input) = input {
             launch.command().arg("--input").arg(input);
         }
         launch.command().args(subject.words);
-        launch.output(limit)?.as_deref().map(Self::parse).transpose()
+        launch.output(limits.process)?.as_deref().map(Self::parse).transpose()
     }
 
     /// Reads `key=value` words; further keys are allowed.
