@@ -23,6 +23,7 @@ mod loads;
 mod machine;
 mod memory;
 mod memory_table;
+mod metric;
 mod number;
 mod options;
 mod order;
