@@ -10,7 +10,8 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
        cargo run --release -p heaptally-bench -- instructions [--only W[,W]]
        cargo run --release -p heaptally-bench -- memory [--subjects S[,S]] [--rounds N] [--quick]
 
-  --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2
+  --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2, threads, tokio, sort,
+                    tree
   --subjects S[,S]  these subjects instead of all
   --rounds N        so many processes for each cell: 7 by default, 3 of `memory`
   --quick           3 rounds of a twentieth of a second, and no subject that takes longer than 5 s; of `memory`,
@@ -145,7 +146,10 @@ mod tests {
     #[test]
     fn nothing_given_is_everything() {
         let options = compared("");
-        assert_eq!(names(&options.workloads), ["pairs33", "pairs73", "churn", "json", "syn", "batches", "pairs2"]);
+        assert_eq!(
+            names(&options.workloads),
+            ["pairs33", "pairs73", "churn", "json", "syn", "batches", "pairs2", "threads", "tokio", "sort", "tree"]
+        );
         assert_eq!(options.subjects, subject::all());
         assert_eq!(options.rounds, 7);
     }
@@ -168,7 +172,7 @@ mod tests {
         let complaint = |line| parsed(line).expect_err(line);
         assert_eq!(
             complaint("--only pairs33,nosuch"),
-            "unknown workload nosuch; there are pairs33, pairs73, churn, json, syn, batches, pairs2"
+            "unknown workload nosuch; there are pairs33, pairs73, churn, json, syn, batches, pairs2, threads, tokio, sort, tree"
         );
         assert!(
             complaint("--subjects nosuch").starts_with("unknown subject nosuch; there are system, heaptally-off, ")
