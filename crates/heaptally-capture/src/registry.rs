@@ -48,7 +48,7 @@ impl Registry {
         self.count.load(Ordering::Acquire) as usize
     }
 
-    /// Threads that had to do without a state of their own.
+    /// Threads that had to do without a state of their own, at first at least.
     pub fn threads_without_state(&self) -> u64 {
         self.threads_without_state.load(Ordering::Relaxed)
     }
@@ -61,20 +61,20 @@ impl Registry {
     /// orders are SeqCst.
     pub fn acquire(&self, arena: &Arena, mode: &ModeCell) -> Option<&'static ThreadState> {
         let state = self.reuse().or_else(|| self.create(arena));
-        match state {
-            Some(state) => {
-                state.reset_for_new_owner();
-                state.head.close_gate();
-                fence(Ordering::SeqCst);
-                if mode.get() != Mode::Off {
-                    state.head.open_gate();
-                }
-            }
-            None => {
-                self.threads_without_state.fetch_add(1, Ordering::Relaxed);
+        if let Some(state) = state {
+            state.reset_for_new_owner();
+            state.head.close_gate();
+            fence(Ordering::SeqCst);
+            if mode.get() != Mode::Off {
+                state.head.open_gate();
             }
         }
         state
+    }
+
+    /// Notes that a thread goes without a state, which may get one later.
+    pub fn count_thread_without_state(&self) {
+        self.threads_without_state.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that the calling thread knows the state as its own. Not before: a child that a signal handler forks in

@@ -37,7 +37,8 @@ pub struct Losses {
     pub refused_by_arena_limit: u64,
     /// Times the system refused memory for heaptally's own tables.
     pub failed_mappings: u64,
-    /// Threads that got no state of their own: they count on shared lines and capture no stacks.
+    /// Threads that found no memory for a state of their own, or too many other threads: they count on shared lines and
+    /// capture no stacks until they get one.
     pub threads_without_state: u64,
 }
 
@@ -154,8 +155,8 @@ impl fmt::Display for Losses {
             let threads = Plural(self.threads_without_state, "thread");
             write!(
                 f,
-                "{threads} without counters and stacks of their own, so that what they allocate has no stack: keep \
-                 fewer threads alive at a time"
+                "{threads} without counters and stacks of their own, for a while at least, so that what they allocate \
+                 has no stack: keep fewer threads alive at a time, unless another line here says why"
             )
         })
     }
@@ -228,8 +229,8 @@ mod tests {
              another line here says why\n\
              4 requests for heaptally's own memory beyond its limit: raise `arena_bytes`\n\
              1 request for heaptally's own memory refused by the system: look at the memory limits of the process\n\
-             2 threads without counters and stacks of their own, so that what they allocate has no stack: keep fewer \
-             threads alive at a time"
+             2 threads without counters and stacks of their own, for a while at least, so that what they allocate has \
+             no stack: keep fewer threads alive at a time, unless another line here says why"
         );
     }
 }

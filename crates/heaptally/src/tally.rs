@@ -69,8 +69,8 @@ pub fn snapshot() -> Snapshot {
 /// few nanoseconds.
 ///
 /// Other threads' allocations are not counted, nor those of signal handlers that interrupt the allocator. A thread
-/// that is being torn down, or that came when 65,536 others were alive, has no counters of its own: there the counts
-/// are zero.
+/// that is being torn down, that came when 65,536 others were alive, or that found no memory for them, has no counters of
+/// its own: what it allocates meanwhile is not in the counts.
 ///
 /// # Examples
 ///

@@ -24,7 +24,6 @@ mod thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heaptally_capture::hook::Thread;
 use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse};
 use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
@@ -148,19 +147,14 @@ pub(crate) fn symbol_table() -> SymbolTable {
 
 /// Runs `f` with the calling thread's allocations charged to "(heaptally itself)". Not for code of the program.
 pub(crate) fn internal<R>(f: impl FnOnce() -> R) -> R {
-    struct Guard(Thread);
+    struct Guard;
     impl Drop for Guard {
         fn drop(&mut self) {
-            if let Thread::Own(state) = self.0 {
-                state.leave_internal();
-            }
+            thread::leave_internal();
         }
     }
-    let thread = thread::current(forward::entry());
-    if let Thread::Own(state) = thread {
-        state.enter_internal();
-    }
-    let _guard = Guard(thread);
+    thread::enter_internal();
+    let _guard = Guard;
     f()
 }
 

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!  FRESH ─► REGISTERING ─► a state ─► ENDED
-//!                     └──► STATELESS        (no memory, or 65,536 threads alive)
+//!                  ▲  └──► STATELESS        (no memory, or 65,536 threads alive)
+//!                  └────────── ┘             after some operations
 //! ```
 #![allow(unsafe_code, reason = "leads from a thread-local pointer to a state of the arena")]
 
@@ -18,6 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use heaptally_capture::hook::{self, Thread};
 use heaptally_capture::{Entry, Head, Line, Losses, PROCESS, ThreadState};
 use heaptally_profile::Counts;
+
+use super::forward;
 
 /// What the pointer points to in a thread without a state, told apart by address.
 static PLACEHOLDERS: [Head; 4] = [const { Head::placeholder() }; 4];
@@ -31,6 +34,10 @@ thread_local! {
     static STATE: Cell<*const Head> = const { Cell::new(FRESH) };
     /// What the thread counted with states that it has left by a jump, less what its present one had counted before.
     static EARLIER: Cell<Counts> = const { Cell::new(Counts::ZERO) };
+    /// Operations of this thread while it had no state, though it wanted one.
+    static STATELESS_OPERATIONS: Cell<u32> = const { Cell::new(0) };
+    /// Calls of [`enter_internal`] while the thread had no state.
+    static INTERNAL: Cell<u32> = const { Cell::new(0) };
     /// Rounds of pthread destructors that this thread has been through.
     static ROUNDS: Cell<u32> = const { Cell::new(0) };
 }
@@ -75,7 +82,37 @@ pub(crate) fn current(entry: Entry) -> Thread {
         None if ptr::eq(head, FRESH) => register(head),
         None if ptr::eq(head, REGISTERING) => Thread::Registering,
         None if ptr::eq(head, ENDED) => Thread::Ended,
-        None => Thread::Stateless,
+        None => try_again(),
+    }
+}
+
+/// A state for the calling thread, which has found none so far: there may be memory again. Asked for now and then, since
+/// every operation of the thread comes by here.
+fn try_again() -> Thread {
+    let operations = STATELESS_OPERATIONS.get().wrapping_add(1);
+    STATELESS_OPERATIONS.set(operations);
+    if !operations.is_power_of_two() && !operations.is_multiple_of(64) {
+        return Thread::Stateless;
+    }
+    let thread = register(STATELESS);
+    EARLIER.set(EARLIER.get() - own_part(thread));
+    thread
+}
+
+/// Makes the calling thread's allocations heaptally's own until the same number of calls of [`leave_internal`].
+pub(crate) fn enter_internal() {
+    match current(forward::entry()) {
+        Thread::Own(state) => state.enter_internal(),
+        // For the state that the thread may come to have.
+        _ => INTERNAL.set(INTERNAL.get() + 1),
+    }
+}
+
+/// Takes one [`enter_internal`] back.
+pub(crate) fn leave_internal() {
+    match state() {
+        Some(state) => state.leave_internal(),
+        None => INTERNAL.set(INTERNAL.get().saturating_sub(1)),
     }
 }
 
@@ -117,11 +154,15 @@ fn register(seen: *const Head) -> Thread {
     match PROCESS.registry.acquire(&PROCESS.arena, &PROCESS.mode) {
         Some(state) => {
             exit_key::arm(state);
+            (0..INTERNAL.take()).for_each(|_| state.enter_internal());
             STATE.set(ptr::from_ref(state).cast());
             PROCESS.registry.own(state);
             Thread::Own(state)
         }
         None => {
+            if !ptr::eq(seen, STATELESS) {
+                PROCESS.registry.count_thread_without_state();
+            }
             STATE.set(STATELESS);
             Thread::Stateless
         }
