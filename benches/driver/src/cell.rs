@@ -102,7 +102,7 @@ impl Series {
 
 impl Summary {
     /// `None` of nothing.
-    fn of(values: &[f64]) -> Option<Self> {
+    pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut values = values.to_vec();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
