@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::cell::{Cell, Summary};
+use crate::cell::{Cell, Series, Summary};
 use crate::inputs::Inputs;
 use crate::layout::Layout;
 use crate::machine;
@@ -149,24 +149,39 @@ fn table(entries: &[Entry]) -> Table {
         Column::number("runs"),
         Column::number("ratio to system"),
     ]);
-    for Entry { workload, subject, cell, .. } in entries {
-        let name = [workload.name, subject.name].map(str::to_owned);
-        let Some(Summary { median, min, max }) = cell.summary() else {
-            let why = cell.gap().unwrap_or("no process ran");
-            table.push([&name[..], &[why.to_owned()]].concat());
-            continue;
-        };
-        let spread = format!("{}..{}", number::decimal(min), number::decimal(max));
-        let system = entries.iter().find(|entry| entry.workload == *workload && entry.subject.is_system());
-        let ratio = system.and_then(|system| system.cell.summary()).map(|system| median / system.median);
-        let numbers = [
-            number::decimal(median),
-            spread,
-            cell.unit().to_owned(),
-            cell.runs().to_string(),
-            ratio.map_or("-".to_owned(), number::decimal),
-        ];
-        table.push([name.as_slice(), numbers.as_slice()].concat());
+    for group in entries.chunk_by(|a, b| a.workload == b.workload) {
+        // One metric after the other, each of all subjects. What has no numbers has one row.
+        let metrics = group.iter().map(|entry| entry.cell.series().len()).max().unwrap_or(0).max(1);
+        for metric in 0..metrics {
+            for entry in group {
+                match entry.cell.series().get(metric) {
+                    Some(series) => table.push(row(entry, series, metric, group)),
+                    None if metric == 0 => {
+                        let why = entry.cell.gap().unwrap_or("no process ran");
+                        table.push([entry.workload.name, entry.subject.name, why].map(str::to_owned));
+                    }
+                    None => {}
+                }
+            }
+        }
     }
     table
+}
+
+fn row(entry: &Entry, series: &Series, metric: usize, group: &[Entry]) -> Vec<String> {
+    let Summary { median, min, max } = series.summary().expect("a series has values");
+    let system = group.iter().find(|entry| entry.subject.is_system());
+    let system = system.and_then(|system| system.cell.series().get(metric)).and_then(Series::summary);
+    let ratio = system.map(|system| series.metric.ratio(median, system.median));
+    let alone = entry.cell.series().len() == 1;
+    let workload = entry.workload.name;
+    vec![
+        if alone { workload.to_owned() } else { format!("{workload}.{}", series.metric.name) },
+        entry.subject.name.to_owned(),
+        number::decimal(median),
+        format!("{}..{}", number::decimal(min), number::decimal(max)),
+        series.metric.unit.clone(),
+        series.runs().to_string(),
+        ratio.map_or("-".to_owned(), number::decimal),
+    ]
 }

@@ -6,6 +6,7 @@
 //! cargo run --release -p heaptally-bench -- --only pairs33,json   some workloads
 //! cargo run --release -p heaptally-bench -- instructions          exact counts, with valgrind
 //! cargo run --release -p heaptally-bench -- memory                resident bytes a block
+//! cargo run --release -p heaptally-bench -- costs                 what it costs beside the time of allocations
 //! ```
 //!
 //! Subjects are packages of their own (`benches/subjects/NAME`) over one source of workloads (`benches/workloads`);
@@ -14,6 +15,8 @@
 mod catalog;
 mod cell;
 mod compare;
+mod cost;
+mod costs;
 mod footprint;
 mod inputs;
 mod instructions;
@@ -23,6 +26,7 @@ mod loads;
 mod machine;
 mod memory;
 mod memory_table;
+mod metric;
 mod number;
 mod options;
 mod order;
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         }
         Ok(Task::Compare(options)) => compare::compare(&options, &words),
         Ok(Task::Instructions(options)) => instructions::instructions(&options, &words),
+        Ok(Task::Costs(options)) => costs::costs(&options, &words),
         Ok(Task::Memory(options)) => memory::memory(&options, &words),
         Err(error) => {
             eprintln!("error: {error}");

@@ -119,7 +119,7 @@ mod tests {
     fn of(values: &[f64]) -> Cell {
         let mut cell = Cell::default();
         for &value in values {
-            cell.add(Ok(Sample { unit: "bytes/block".to_owned(), value, checksum: "a".to_owned() }));
+            cell.add(Ok(Sample::of("bytes/block", value, "a")));
         }
         cell
     }
