@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use address_space::AddressSpace;
 
 #[path = "address_space.rs"]
-mod address_space;
+pub(crate) mod address_space;
 
 const ARENA_BYTES: usize = 1 << 30;
 

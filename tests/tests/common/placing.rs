@@ -9,12 +9,8 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use address_space::AddressSpace;
-
 use crate::bump::Bump;
-
-#[path = "address_space.rs"]
-mod address_space;
+use crate::bump::address_space::AddressSpace;
 
 /// The bytes of addresses that have their tags in common.
 const REGION_BYTES: usize = 256 << 20;
