@@ -127,6 +127,7 @@ fn a_block_without_a_tag_is_served_and_counted_at_both_ends() {
 
     a_refused_resize_may_find_memory_for_a_tag_meanwhile();
     the_maps_of_smaller_and_larger_blocks_are_two();
+    a_zeroed_block_is_like_others();
 }
 
 /// Blocks of 4 KiB and more have a map of their own: without memory for it, those below have their tags all the same.
@@ -166,4 +167,25 @@ fn a_refused_resize_may_find_memory_for_a_tag_meanwhile() {
     let snapshot = quiet_snapshot().unwrap();
     assert_eq!(change(&snapshot), counts([1, 400], [1, 400]));
     assert_eq!(snapshot.losses().unknown_frees.blocks, 2);
+}
+
+/// The first of its region, without memory for its tag and with it.
+fn a_zeroed_block_is_like_others() {
+    let zeroed = |offset, size| {
+        // SAFETY: not of size zero.
+        let block = at(Place::Region(4, offset), || black_box(unsafe { ALLOC.alloc_zeroed(layout(size)) }));
+        Block(block.expose_provenance(), size)
+    };
+    let before = quiet_snapshot().unwrap();
+    let block = {
+        let _refusal = Refusal::begin();
+        zeroed(0, 400)
+    };
+    assert_eq!(untagged(&quiet_snapshot().unwrap()) - untagged(&before), counts([1, 400], [0, 0]));
+    free(block);
+    let block = zeroed(4096, 600);
+    let after = quiet_snapshot().unwrap();
+    assert_eq!(untagged(&after) - untagged(&before), counts([1, 400], [1, 400]));
+    free(block);
+    assert_eq!(quiet_snapshot().unwrap().losses().unknown_frees.blocks, 2);
 }

@@ -182,7 +182,6 @@ fn zeroed_by_hand() -> u64 {
 }
 
 /// Tags of blocks of 256 bytes and more are not behind them: nothing that the compiler knows of a block is true of those.
-#[allow(clippy::useless_vec, reason = "the block is what this is about")]
 #[inline(never)]
 fn large_zeroed_and_read_somewhere() -> u64 {
     let bytes = vec![0_u8; 4096];
