@@ -4,17 +4,17 @@
 //! the rounds each runs once for less time, unmeasured: it is read from disk, and what cannot work is found out.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::cell::{Cell, Summary};
+use crate::cell::{Cell, Series, Summary};
 use crate::inputs::Inputs;
 use crate::layout::Layout;
 use crate::machine;
 use crate::number;
 use crate::options::CompareOptions;
 use crate::order::Order;
-use crate::sample::Sample;
-use crate::subject::Subject;
+use crate::sample::{Limits, Sample};
+use crate::subject::{NoProgram, Subject};
 use crate::table::{Column, Table};
 use crate::workload::Workload;
 
@@ -26,12 +26,38 @@ struct Entry {
     subject: Subject,
     program: Option<PathBuf>,
     cell: Cell,
+    /// The time of its processes.
+    spent: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Counts {
+    /// The process that warms up counts if there will be no other: its lap took the time of all.
+    IfLong,
+    Always,
 }
 
 impl Entry {
-    fn sample(&self, inputs: &Inputs, budget: Duration) -> Option<Result<Sample, String>> {
-        let program = self.program.as_deref().filter(|_| self.cell.failure().is_none())?;
-        Some(Sample::take(program, self.workload.name, inputs.path(self.workload.input), budget))
+    /// Runs one more process, unless the cell has none to run. What counts is added to the cell.
+    fn run(&mut self, inputs: &Inputs, options: &CompareOptions, counts: Counts) {
+        let Some(program) = self.program.as_deref().filter(|_| self.cell.gap().is_none()) else { return };
+        if self.spent >= options.cell_budget {
+            return;
+        }
+        let budget = if counts == Counts::IfLong { WARM_UP } else { options.budget };
+        let limits = Limits { budget, process: options.process_limit };
+        let begun = Instant::now();
+        let input = inputs.path(self.workload.input);
+        let sample = Sample::take(&self.subject, program, self.workload.name, input, limits);
+        self.spent += begun.elapsed();
+        match sample.transpose() {
+            Some(Ok(_)) if counts == Counts::IfLong && self.spent < options.cell_budget => {}
+            Some(sample) => self.cell.add(sample),
+            None => {
+                let seconds = options.process_limit.as_secs();
+                self.cell.leave_out(format!("took longer than {seconds} s for a lap and the one that warms up"));
+            }
+        }
     }
 }
 
@@ -46,8 +72,12 @@ pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), 
     check_work(&mut entries);
 
     println!("{}", machine::describe(&layout, words));
-    println!("method   medians; processes for each cell: {}, in random order\n", options.rounds);
-    print!("{}", table(&entries));
+    println!(
+        "method   medians; processes for each cell: {}, or as many as fit in {} s, in random order\n",
+        options.rounds,
+        options.cell_budget.as_secs()
+    );
+    print!("{}\n{}\n", table(&entries), subjects(options, &layout));
     for note in &inputs.notes {
         println!("{note}");
     }
@@ -62,8 +92,14 @@ fn entries(options: &CompareOptions, layout: &Layout) -> Vec<Entry> {
     let mut entries = Vec::new();
     for &workload in &options.workloads {
         for (subject, program) in &built {
-            let cell = program.as_ref().err().cloned().map_or_else(Cell::default, Cell::failed);
-            entries.push(Entry { workload, subject: (*subject).clone(), program: program.clone().ok(), cell });
+            let mut cell = Cell::default();
+            match program {
+                Ok(_) => {}
+                Err(NoProgram::NotInstalled(what)) => cell.leave_out((*what).to_owned()),
+                Err(error) => cell.fail(error.why()),
+            }
+            let (subject, program) = (**subject, program.clone().ok());
+            entries.push(Entry { workload, subject, program, cell, spent: Duration::ZERO });
         }
     }
     entries
@@ -71,21 +107,14 @@ fn entries(options: &CompareOptions, layout: &Layout) -> Vec<Entry> {
 
 fn measure(entries: &mut [Entry], options: &CompareOptions, inputs: &Inputs) {
     eprintln!("warming up");
-    for entry in entries.iter_mut() {
-        if let Some(Err(error)) = entry.sample(inputs, WARM_UP) {
-            entry.cell.fail(error);
-        }
-    }
+    entries.iter_mut().for_each(|entry| entry.run(inputs, options, Counts::IfLong));
     let mut order = Order::from_clock();
     let mut turns: Vec<usize> = (0..entries.len()).collect();
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
         order.shuffle(&mut turns);
         for &turn in &turns {
-            let entry = &mut entries[turn];
-            if let Some(sample) = entry.sample(inputs, options.budget) {
-                entry.cell.add(sample);
-            }
+            entries[turn].run(inputs, options, Counts::Always);
         }
     }
 }
@@ -101,6 +130,15 @@ fn check_work(entries: &mut [Entry]) {
     }
 }
 
+/// What each subject keeps.
+fn subjects(options: &CompareOptions, layout: &Layout) -> Table {
+    let mut table = Table::new([Column::text("subject"), Column::text("version"), Column::text("keeps")]);
+    for subject in &options.subjects {
+        table.push([subject.name.to_owned(), subject.version(layout), subject.keeps.to_owned()]);
+    }
+    table
+}
+
 fn table(entries: &[Entry]) -> Table {
     let mut table = Table::new([
         Column::text("workload"),
@@ -111,24 +149,39 @@ fn table(entries: &[Entry]) -> Table {
         Column::number("runs"),
         Column::number("ratio to system"),
     ]);
-    for Entry { workload, subject, cell, .. } in entries {
-        let name = [workload.name, &subject.name].map(str::to_owned);
-        let Some(Summary { median, min, max }) = cell.summary() else {
-            let why = cell.failure().unwrap_or("no process ran");
-            table.push([&name[..], &[why.to_owned()]].concat());
-            continue;
-        };
-        let spread = format!("{}..{}", number::decimal(min), number::decimal(max));
-        let system = entries.iter().find(|entry| entry.workload == *workload && entry.subject.is_system());
-        let ratio = system.and_then(|system| system.cell.summary()).map(|system| median / system.median);
-        let numbers = [
-            number::decimal(median),
-            spread,
-            cell.unit().to_owned(),
-            cell.runs().to_string(),
-            ratio.map_or("-".to_owned(), number::decimal),
-        ];
-        table.push([name.as_slice(), numbers.as_slice()].concat());
+    for group in entries.chunk_by(|a, b| a.workload == b.workload) {
+        // One metric after the other, each of all subjects. What has no numbers has one row.
+        let metrics = group.iter().map(|entry| entry.cell.series().len()).max().unwrap_or(0).max(1);
+        for metric in 0..metrics {
+            for entry in group {
+                match entry.cell.series().get(metric) {
+                    Some(series) => table.push(row(entry, series, metric, group)),
+                    None if metric == 0 => {
+                        let why = entry.cell.gap().unwrap_or("no process ran");
+                        table.push([entry.workload.name, entry.subject.name, why].map(str::to_owned));
+                    }
+                    None => {}
+                }
+            }
+        }
     }
     table
+}
+
+fn row(entry: &Entry, series: &Series, metric: usize, group: &[Entry]) -> Vec<String> {
+    let Summary { median, min, max } = series.summary().expect("a series has values");
+    let system = group.iter().find(|entry| entry.subject.is_system());
+    let system = system.and_then(|system| system.cell.series().get(metric)).and_then(Series::summary);
+    let ratio = system.map(|system| series.metric.ratio(median, system.median));
+    let alone = entry.cell.series().len() == 1;
+    let workload = entry.workload.name;
+    vec![
+        if alone { workload.to_owned() } else { format!("{workload}.{}", series.metric.name) },
+        entry.subject.name.to_owned(),
+        number::decimal(median),
+        format!("{}..{}", number::decimal(min), number::decimal(max)),
+        series.metric.unit.clone(),
+        series.runs().to_string(),
+        ratio.map_or("-".to_owned(), number::decimal),
+    ]
 }

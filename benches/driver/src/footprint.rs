@@ -56,12 +56,11 @@ mod tests {
 
     #[test]
     fn a_line_is_read() {
-        let line =
-            "workload=memory unit=bytes/block value=4112.5 operations=9 checksum=f4 own_before=700 own_after=720\n";
+        let line = "workload=memory metric=resident unit=bytes/block better=lower value=4112.5 checksum=f4 own_before=700 own_after=720\n";
         let footprint = Footprint::parse(line).unwrap();
-        assert_eq!((footprint.sample.value, footprint.sample.checksum.as_str()), (4112.5, "f4"));
+        assert_eq!((footprint.sample.readings[0].value, footprint.sample.checksum.as_str()), (4112.5, "f4"));
         assert_eq!(footprint.own, Own { after_bytes: 720, grown_bytes: 20 });
-        assert!(Footprint::parse("unit=bytes/block value=1 checksum=0").is_err());
+        assert!(Footprint::parse("metric=resident unit=bytes/block better=lower value=1 checksum=0").is_err());
     }
 
     #[test]

@@ -28,8 +28,9 @@ const LIMIT_BEFORE_START: u64 = 40;
 /// If a count failed, or if a pair before `start` is above its limit, after all counts are printed.
 pub(crate) fn instructions(options: &InstructionsOptions, words: &[String]) -> Result<(), String> {
     let layout = Layout::find()?;
-    let system = Subject::system().build(&layout)?;
-    let heaptally = Subject::heaptally().build(&layout)?;
+    let build = |subject: Subject| subject.build(&layout).map_err(|error| error.why());
+    let system = build(Subject::system())?;
+    let heaptally = build(Subject::heaptally())?;
 
     let columns = [Column::text("workload"), Column::text("subject"), Column::number("instructions a pair")];
     let mut table =

@@ -9,18 +9,21 @@
 //! ```
 //!
 //! Subjects are packages of their own (`benches/subjects/NAME`) over one source of workloads (`benches/workloads`);
-//! what the driver knows of a subject is its name. How to read the numbers is in docs/benchmarks.md.
+//! what the driver knows of them is in `catalog.rs`. How to read the numbers is in docs/benchmarks.md.
 
+mod catalog;
 mod cell;
 mod compare;
 mod footprint;
 mod inputs;
 mod instructions;
+mod launch;
 mod layout;
 mod loads;
 mod machine;
 mod memory;
 mod memory_table;
+mod metric;
 mod number;
 mod options;
 mod order;
@@ -33,20 +36,12 @@ mod workload;
 use std::env;
 use std::process::ExitCode;
 
-use crate::layout::Layout;
 use crate::options::Task;
 
 /// 0: done; 1: something failed or is above its limit, after all else was printed; 2: the command line is no good.
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
-    let subjects = match Layout::find().and_then(|layout| subject::all(&layout)) {
-        Ok(subjects) => subjects,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let done = match options::parse(&words, &subjects) {
+    let done = match options::parse(&words) {
         Ok(Task::Help) => {
             println!("{}", options::USAGE);
             Ok(())

@@ -13,7 +13,7 @@ use crate::machine;
 use crate::memory_table;
 use crate::number;
 use crate::options::MemoryOptions;
-use crate::subject::Pair;
+use crate::subject::{Pair, Subject};
 
 /// A load on one pair of subjects.
 pub(crate) struct Comparison {
@@ -47,7 +47,8 @@ struct Programs {
 /// If a cell has no number; the others are printed all the same.
 pub(crate) fn memory(options: &MemoryOptions, words: &[String]) -> Result<(), String> {
     let layout = Layout::find()?;
-    let build = |pair: &Pair| Programs { alone: pair.alone.build(&layout), tracked: pair.tracked.build(&layout) };
+    let built = |subject: &Subject| subject.build(&layout).map_err(|error| error.why());
+    let build = |pair: &Pair| Programs { alone: built(&pair.alone), tracked: built(&pair.tracked) };
     let programs: Vec<_> = options.pairs.iter().map(build).collect();
     let mut own = Own::default();
     let mut rows = Vec::new();

@@ -32,7 +32,7 @@ pub(crate) fn text(pairs: &[Pair], rows: &[Row]) -> String {
 }
 
 fn table(pairs: &[Pair], rows: &[&Row]) -> Table {
-    let names = pairs.iter().map(|pair| Column::number(pair.alone.name.clone()));
+    let names = pairs.iter().map(|pair| Column::number(pair.alone.name));
     let columns = [Column::text("block"), Column::number("blocks")].into_iter().chain(names);
     let mut table = Table::new(columns.chain([Column::number("spread")]).collect::<Vec<_>>());
     for row in rows {
@@ -119,7 +119,7 @@ mod tests {
     fn of(values: &[f64]) -> Cell {
         let mut cell = Cell::default();
         for &value in values {
-            cell.add(Ok(Sample { unit: "bytes/block".to_owned(), value, checksum: "a".to_owned() }));
+            cell.add(Ok(Sample::of("bytes/block", value, "a")));
         }
         cell
     }

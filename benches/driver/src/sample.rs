@@ -1,34 +1,78 @@
-//! What one process of a subject measured: the line it prints, read.
+//! What one process of a subject measured: the lines it prints, read.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::process;
+use crate::launch::Launch;
+use crate::metric::{Better, Metric};
+use crate::subject::Subject;
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
-    pub(crate) unit: String,
-    pub(crate) value: f64,
+    /// At least one.
+    pub(crate) readings: Vec<Reading>,
     /// Of the work that every lap does.
     pub(crate) checksum: String,
 }
 
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) metric: Metric,
+    pub(crate) value: f64,
+}
+
+/// Of the time of one process.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// It starts no further lap after this, but does one.
+    pub(crate) budget: Duration,
+    /// It is ended after this.
+    pub(crate) process: Duration,
+}
+
 impl Sample {
-    /// Runs a subject for the given time or for one lap, whichever is longer.
-    pub(crate) fn take(program: &Path, workload: &str, input: Option<&Path>, budget: Duration) -> Result<Self, String> {
-        let mut subject = Command::new(program);
-        subject.arg(workload).arg("--budget-ms").arg(budget.as_millis().to_string());
+    /// Runs a subject. Nothing if it had to be ended.
+    pub(crate) fn take(
+        subject: &Subject,
+        program: &Path,
+        workload: &str,
+        input: Option<&Path>,
+        limits: Limits,
+    ) -> Result<Option<Self>, String> {
+        let mut launch = Launch::of(subject, program)?;
+        launch.command().arg(workload).arg("--budget-ms").arg(limits.budget.as_millis().to_string());
         if let Some(input) = input {
-            subject.arg("--input").arg(input);
+            launch.command().arg("--input").arg(input);
         }
-        Self::parse(&process::output(&mut subject)?)
+        launch.command().args(subject.words);
+        launch.output(limits.process)?.as_deref().map(Self::parse).transpose()
     }
 
-    /// Reads `key=value` words; further keys are allowed.
-    pub(crate) fn parse(line: &str) -> Result<Self, String> {
+    /// Reads lines of `key=value` words, one for each metric; further keys are allowed.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let readings = text.lines().map(Reading::parse).collect::<Result<_, _>>()?;
+        // The same in every line.
+        Ok(Self { readings, checksum: word(text, "checksum")?.to_owned() })
+    }
+
+    /// Of one metric.
+    #[cfg(test)]
+    pub(crate) fn of(unit: &str, value: f64, checksum: &str) -> Self {
+        let metric = Metric { name: "time".to_owned(), unit: unit.to_owned(), better: Better::Lower };
+        Self { readings: vec![Reading { metric, value }], checksum: checksum.to_owned() }
+    }
+}
+
+impl Reading {
+    fn parse(line: &str) -> Result<Self, String> {
         let value = word(line, "value")?.parse().map_err(|_| format!("printed no number: {}", line.trim()))?;
-        Ok(Self { unit: word(line, "unit")?.to_owned(), value, checksum: word(line, "checksum")?.to_owned() })
+        let better = match word(line, "better")? {
+            "lower" => Better::Lower,
+            "higher" => Better::Higher,
+            other => return Err(format!("printed better={other}, neither lower nor higher")),
+        };
+        let metric = Metric { name: word(line, "metric")?.to_owned(), unit: word(line, "unit")?.to_owned(), better };
+        Ok(Self { metric, value })
     }
 }
 
@@ -44,15 +88,31 @@ mod tests {
 
     #[test]
     fn a_line_is_read() {
-        let line = "workload=pairs33 unit=ns/pair value=14.5 operations=4096 checksum=3f800\n";
-        let sample = Sample { unit: "ns/pair".to_owned(), value: 14.5, checksum: "3f800".to_owned() };
-        assert_eq!(Sample::parse(line), Ok(sample));
+        let line = "workload=pairs33 metric=time unit=ns/pair better=lower value=14.5 operations=4096 checksum=3f800\n";
+        assert_eq!(Sample::parse(line), Ok(Sample::of("ns/pair", 14.5, "3f800")));
+    }
+
+    #[test]
+    fn each_line_is_a_metric() {
+        let text = "metric=throughput unit=requests/s better=higher value=9000.5 checksum=a\n\
+                    metric=p99 unit=us better=lower value=120 checksum=a\n";
+        let reading = |name: &str, unit: &str, better, value| {
+            let metric = Metric { name: name.to_owned(), unit: unit.to_owned(), better };
+            Reading { metric, value }
+        };
+        let readings = vec![
+            reading("throughput", "requests/s", Better::Higher, 9000.5),
+            reading("p99", "us", Better::Lower, 120.0),
+        ];
+        assert_eq!(Sample::parse(text), Ok(Sample { readings, checksum: "a".to_owned() }));
     }
 
     #[test]
     fn a_line_without_a_result_is_an_error() {
-        assert_eq!(Sample::parse("value=1 unit=x\n"), Err("printed no checksum: value=1 unit=x".to_owned()));
-        assert!(Sample::parse("value=fast unit=x checksum=0").is_err());
+        let line = "metric=time value=1 unit=x better=lower";
+        assert_eq!(Sample::parse(line), Err(format!("printed no checksum: {line}")));
+        assert!(Sample::parse("metric=time better=lower value=fast unit=x checksum=0").is_err());
+        assert!(Sample::parse("metric=time better=maybe value=1 unit=x checksum=0").is_err());
         assert!(Sample::parse("").is_err());
     }
 }

@@ -21,22 +21,33 @@ pub fn run() {
 #[inline]
 fn start(measured: Measured) {
     let symbolize = if measured == Measured::Memory { Symbolize::Off } else { Symbolize::Full };
-    heaptally::start(heaptally::config!().symbolize(symbolize)).expect("heaptally starts");
+    let tally = heaptally::start(heaptally::config!().symbolize(symbolize)).expect("heaptally starts");
+    if measured == Measured::Paused {
+        tally.pause();
+    }
 }
 
 #[inline]
 fn end() -> Result<(), String> {
     let snapshot = heaptally::snapshot();
     snapshot.check().map_err(|violation| format!("not conserved: {violation}"))?;
+    let (mut stacks, mut paused_blocks) = (0, 0);
     for site in snapshot.sites() {
         // Blocks ever allocated, not only live ones: most workloads have freed everything by now.
         let blocks = site.counts().allocated_blocks;
+        match site.kind() {
+            SiteKind::Module | SiteKind::Other => stacks += 1,
+            SiteKind::Paused => paused_blocks = blocks,
+            _ => {}
+        }
         if matches!(site.kind(), SiteKind::NoStack | SiteKind::Overflow | SiteKind::Teardown | SiteKind::Untagged)
             && blocks > 0
         {
             return Err(format!("unattributed: {} allocated {blocks} blocks", site.function()));
         }
     }
+    let blocks = snapshot.totals().allocated_blocks;
+    eprintln!("heaptally: {blocks} blocks, {paused_blocks} of them while paused, {stacks} stacks");
     match snapshot.losses().unknown_frees.blocks {
         0 => Ok(()),
         blocks => Err(format!("{blocks} blocks were not known when they were freed")),

@@ -1,4 +1,4 @@
-//! What the driver tells a subject: `WORKLOAD (--laps N | --budget-ms N) [--input FILE] [--before-start]`.
+//! What the driver tells a subject: `WORKLOAD (--laps N | --budget-ms N) [--input FILE] [--before-start | --paused]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +33,8 @@ impl Amount {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Tracking {
     Started,
+    /// As in a program that starts tracking and pauses it.
+    Paused,
     /// As in a program that installs the allocator and does not start it.
     BeforeStart,
 }
@@ -47,6 +49,7 @@ impl Arguments {
                 "--laps" => amount = Some(Amount::Laps(number(&value()?)?.max(1))),
                 "--budget-ms" => amount = Some(Amount::Budget(Duration::from_millis(number(&value()?)?))),
                 "--input" => input = Some(PathBuf::from(value()?)),
+                "--paused" => tracking = Tracking::Paused,
                 "--before-start" => tracking = Tracking::BeforeStart,
                 _ => return Err(format!("unknown argument {word}")),
             }

@@ -2,7 +2,7 @@
 //!
 //! A subject is a binary with a `#[global_allocator]` whose `main` calls [`run`] with two hooks: one that starts its
 //! tracking, before the measured threads are spawned, and one that verifies its result, after the timing. The process
-//! measures the one workload it is told, and prints one line that the driver (`benches/driver`) reads.
+//! measures the one workload it is told, and prints a line for each of its metrics that the driver (`benches/driver`) reads.
 //!
 //! A workload is a sequence of laps. Every lap does the same operations, so a slow subject does fewer laps and never
 //! other work; the checksum of a lap proves it. Inputs are read, and memory that is not part of the measured work is
@@ -22,6 +22,7 @@ mod clock;
 mod json;
 mod load;
 mod memory;
+mod metric;
 mod page_size;
 mod pairs;
 mod plan;

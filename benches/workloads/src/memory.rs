@@ -11,6 +11,7 @@ use std::thread;
 
 use crate::block::Block;
 use crate::load::Load;
+use crate::metric::Metric;
 use crate::report::Report;
 use crate::resident::resident_bytes;
 
@@ -49,8 +50,7 @@ pub(crate) fn weigh(load: &Load, own_bytes: fn() -> u64) -> Result<Weighed, Stri
         let [before, after] = resident.map(|bytes| bytes.map(|bytes| bytes as f64));
         let report = Report {
             workload: "memory".to_owned(),
-            unit: "bytes/block".to_owned(),
-            value: (after? - before?) / load.blocks as f64,
+            metrics: vec![Metric::lower("resident", "bytes/block", (after? - before?) / load.blocks as f64)],
             operations: load.blocks as u64,
             checksum: requested_bytes,
         };

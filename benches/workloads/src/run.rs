@@ -8,6 +8,7 @@ use crate::arguments::{Amount, Arguments, Tracking};
 use crate::clock::{Timed, time};
 use crate::load::Load;
 use crate::memory::weigh;
+use crate::metric::Metric;
 use crate::page_size::no_huge_pages;
 use crate::plan::Plan;
 use crate::report::Report;
@@ -27,6 +28,8 @@ pub struct Hooks {
 pub enum Measured {
     /// How long a workload takes: as a program has the tracker by default.
     Time,
+    /// How long it takes while the tracker is paused.
+    Paused,
     /// What blocks take: without names, so that no debug information is loaded and given back meanwhile.
     Memory,
 }
@@ -36,7 +39,7 @@ pub fn run(start: fn(), end: fn() -> Result<(), String>) {
     run_hooked(&|_| start(), end, || 0);
 }
 
-/// Measures what the command line names, and prints one line with the result.
+/// Measures what the command line names, and prints a line for each of its metrics.
 ///
 /// A workload is verified while its blocks are live, the memory of blocks when they are freed. The process ends with
 /// status 1 if the verification fails, and with 2 if the command line or an input is no good.
@@ -58,11 +61,13 @@ fn run_hooked(start: &dyn Fn(Measured), end: fn() -> Result<(), String>, own_byt
     let arguments = Arguments::parse(words).unwrap_or_else(|error| fail(2, &error));
     let Arguments { workload, amount, input, tracking } = arguments;
     let mut plan = Plan::prepare(&workload, input.as_deref()).unwrap_or_else(|error| fail(2, &error));
-    if tracking == Tracking::Started {
-        start(Measured::Time);
+    match tracking {
+        Tracking::Started => start(Measured::Time),
+        Tracking::Paused => start(Measured::Paused),
+        Tracking::BeforeStart => {}
     }
     let report = measure(workload, &mut plan, amount);
-    if tracking == Tracking::Started {
+    if tracking != Tracking::BeforeStart {
         end().unwrap_or_else(|error| fail(1, &error));
     }
     println!("{report}");
@@ -82,8 +87,7 @@ fn measure(workload: String, plan: &mut Plan, amount: Amount) -> Report {
     match plan {
         Plan::Cost(work) => {
             let timed = time(slice::from_mut(work), amount);
-            let unit = format!("ns/{}", work.operation());
-            report(workload, unit, timed[0].ns_an_operation, &timed)
+            report(workload, work.metrics(timed[0].ns_an_operation), &timed)
         }
         Plan::Scaling(works) => {
             // In one process, so that both have the same addresses and the same noise.
@@ -91,15 +95,15 @@ fn measure(workload: String, plan: &mut Plan, amount: Amount) -> Report {
             let one = time(&mut works[..1], amount);
             let two = time(works, amount);
             let mean_ns = two.iter().map(|timed| timed.ns_an_operation).sum::<f64>() / two.len() as f64;
-            report(workload, "two/one".to_owned(), mean_ns / one[0].ns_an_operation, &two)
+            report(workload, vec![Metric::lower("slowdown", "two/one", mean_ns / one[0].ns_an_operation)], &two)
         }
     }
 }
 
-fn report(workload: String, unit: String, value: f64, timed: &[Timed]) -> Report {
+fn report(workload: String, metrics: Vec<Metric>, timed: &[Timed]) -> Report {
     let operations = timed.iter().map(|timed| timed.operations).sum();
     let checksum = timed.iter().fold(0, |sum: u64, timed| sum.wrapping_add(timed.checksum));
-    Report { workload, unit, value, operations, checksum }
+    Report { workload, metrics, operations, checksum }
 }
 
 fn fail(status: i32, error: &str) -> ! {
