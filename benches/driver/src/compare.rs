@@ -6,16 +6,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::cell::{Cell, Series, Summary};
+use crate::baseline;
+use crate::cell::{Cell, Series};
+use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::layout::Layout;
 use crate::machine;
-use crate::number;
 use crate::options::CompareOptions;
 use crate::order::Order;
+use crate::record::{Kept, Measured, Method, Outcome, Record, Row};
+use crate::report;
 use crate::sample::{Limits, Sample};
 use crate::subject::{NoProgram, Subject};
-use crate::table::{Column, Table};
 use crate::workload::Workload;
 
 const WARM_UP: Duration = Duration::from_millis(50);
@@ -63,28 +65,39 @@ impl Entry {
 
 /// # Errors
 ///
-/// If a row has no numbers; the others are printed all the same.
-pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), String> {
+/// If a file that is named is no good, before anything is built. If a row has no numbers or is a regression; all is
+/// printed and written all the same.
+pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), Failure> {
+    let baseline = options.baseline.as_deref().map(Record::read).transpose();
+    let baseline = baseline.map_err(|error| Failure::Refused(format!("--baseline: {error}")))?;
+    options.outputs.check().map_err(Failure::Refused)?;
     let layout = Layout::find()?;
     let inputs = Inputs::prepare(&options.workloads, &layout)?;
     let mut entries = entries(options, &layout);
     measure(&mut entries, options, &inputs);
     check_work(&mut entries);
 
-    println!("{}", machine::describe(&layout, words));
-    println!(
-        "method   medians; processes for each cell: {}, or as many as fit in {} s, in random order\n",
-        options.rounds,
-        options.cell_budget.as_secs()
-    );
-    print!("{}\n{}\n", table(&entries), subjects(options, &layout));
-    for note in &inputs.notes {
-        println!("{note}");
+    let method = Method {
+        quick: options.quick,
+        rounds: options.rounds,
+        budget_ms: options.budget.as_millis() as u64,
+        cell_budget_ms: options.cell_budget.as_millis() as u64,
+    };
+    let conditions = machine::describe(&layout, words);
+    let record = Record::new(conditions, method, rows(&entries), inputs.notes, kept(options, &layout));
+    print!("{}", report::markdown(&record));
+    let mut judged = Ok(());
+    if let Some(baseline) = baseline {
+        let comparison = baseline::compare(&baseline, &record);
+        print!("\n{}", comparison.markdown(&baseline, options.fail_above));
+        judged = options.fail_above.map_or(Ok(()), |percent| comparison.judge(percent));
     }
-    match entries.iter().filter(|entry| entry.cell.failure().is_some()).count() {
-        0 => Ok(()),
-        failed => Err(format!("{failed} of {} rows have no numbers", entries.len())),
+    options.outputs.write(&record)?;
+    let failed = entries.iter().filter(|entry| entry.cell.failure().is_some()).count();
+    if failed > 0 {
+        return Err(Failure::Found(format!("{failed} of {} cells have no numbers, see above", entries.len())));
     }
+    Ok(judged?)
 }
 
 fn entries(options: &CompareOptions, layout: &Layout) -> Vec<Entry> {
@@ -131,57 +144,50 @@ fn check_work(entries: &mut [Entry]) {
 }
 
 /// What each subject keeps.
-fn subjects(options: &CompareOptions, layout: &Layout) -> Table {
-    let mut table = Table::new([Column::text("subject"), Column::text("version"), Column::text("keeps")]);
-    for subject in &options.subjects {
-        table.push([subject.name.to_owned(), subject.version(layout), subject.keeps.to_owned()]);
-    }
-    table
+fn kept(options: &CompareOptions, layout: &Layout) -> Vec<Kept> {
+    let kept = |subject: &Subject| Kept {
+        subject: subject.name.to_owned(),
+        version: subject.version(layout),
+        keeps: subject.keeps.to_owned(),
+        role: subject.role(),
+    };
+    options.subjects.iter().map(kept).collect()
 }
 
-fn table(entries: &[Entry]) -> Table {
-    let mut table = Table::new([
-        Column::text("workload"),
-        Column::text("subject"),
-        Column::number("median"),
-        Column::number("min..max"),
-        Column::text("unit"),
-        Column::number("runs"),
-        Column::number("ratio to system"),
-    ]);
+/// One metric after the other, each of all subjects. What has no numbers has one row.
+fn rows(entries: &[Entry]) -> Vec<Row> {
+    let mut rows = Vec::new();
     for group in entries.chunk_by(|a, b| a.workload == b.workload) {
-        // One metric after the other, each of all subjects. What has no numbers has one row.
+        let row = |entry: &Entry, outcome| Row {
+            workload: entry.workload.name.to_owned(),
+            subject: entry.subject.name.to_owned(),
+            outcome,
+        };
         let metrics = group.iter().map(|entry| entry.cell.series().len()).max().unwrap_or(0).max(1);
         for metric in 0..metrics {
             for entry in group {
                 match entry.cell.series().get(metric) {
-                    Some(series) => table.push(row(entry, series, metric, group)),
-                    None if metric == 0 => {
-                        let why = entry.cell.gap().unwrap_or("no process ran");
-                        table.push([entry.workload.name, entry.subject.name, why].map(str::to_owned));
-                    }
+                    Some(series) => rows.extend(measured(series, metric, group).map(|outcome| row(entry, outcome))),
+                    None if metric == 0 => rows.push(row(entry, missing(&entry.cell))),
                     None => {}
                 }
             }
         }
     }
-    table
+    rows
 }
 
-fn row(entry: &Entry, series: &Series, metric: usize, group: &[Entry]) -> Vec<String> {
-    let Summary { median, min, max } = series.summary().expect("a series has values");
+fn measured(series: &Series, metric: usize, group: &[Entry]) -> Option<Outcome> {
+    let summary = series.summary()?;
     let system = group.iter().find(|entry| entry.subject.is_system());
     let system = system.and_then(|system| system.cell.series().get(metric)).and_then(Series::summary);
-    let ratio = system.map(|system| series.metric.ratio(median, system.median));
-    let alone = entry.cell.series().len() == 1;
-    let workload = entry.workload.name;
-    vec![
-        if alone { workload.to_owned() } else { format!("{workload}.{}", series.metric.name) },
-        entry.subject.name.to_owned(),
-        number::decimal(median),
-        format!("{}..{}", number::decimal(min), number::decimal(max)),
-        series.metric.unit.clone(),
-        series.runs().to_string(),
-        ratio.map_or("-".to_owned(), number::decimal),
-    ]
+    let ratio = system.map(|system| series.metric.ratio(summary.median, system.median));
+    // Of a time that is zero there is none.
+    let ratio = ratio.filter(|ratio| ratio.is_finite());
+    Some(Outcome::Measured(Measured::new(series.metric.clone(), summary, ratio, series.values.clone())))
+}
+
+fn missing(cell: &Cell) -> Outcome {
+    let reason = cell.gap().unwrap_or("no process ran").to_owned();
+    Outcome::Missing { reason, failed: cell.failure().is_some() }
 }

@@ -48,7 +48,7 @@ pub(crate) fn instructions(options: &InstructionsOptions, words: &[String]) -> R
             table.push([workload.name.to_owned(), subject.to_owned(), number::whole(count), above, ratio]);
         }
     }
-    println!("{}\n\n{table}", machine::describe(&layout, words));
+    println!("{}\n\n{}", machine::describe(&layout, words), table.markdown());
     if most_above > LIMIT_BEFORE_START {
         return Err(format!("a pair before start costs {most_above} above system, the limit is {LIMIT_BEFORE_START}"));
     }

@@ -1,7 +1,9 @@
 //! The command line. Pure: words in, a task or one line of complaint out.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::outputs::Outputs;
 use crate::subject::{self, Pair, Subject};
 use crate::workload::{self, Workload};
 
@@ -15,6 +17,11 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
   --rounds N        so many processes for each cell: 7 by default, 3 of `memory`
   --quick           3 rounds of a twentieth of a second, and no subject that takes longer than 5 s; of `memory`,
                     one round of a sixteenth of the blocks
+  --json FILE       writes all numbers with their samples, for scripts and for --baseline
+  --svg DIR         writes a plot for each workload
+  --baseline FILE   compares with what --json wrote earlier; an unreadable file ends with status 2
+  --fail-above P    ends with status 1 if heaptally is worse than the baseline by more than P percent, and by more
+                    than its runs differ
   instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit
   memory            resident bytes a block, of allocators alone and with heaptally over them";
 
@@ -39,6 +46,12 @@ pub(crate) struct CompareOptions {
     pub(crate) cell_budget: Duration,
     /// A process that takes longer is ended, and its cell has no number.
     pub(crate) process_limit: Duration,
+    pub(crate) quick: bool,
+    pub(crate) outputs: Outputs,
+    /// What an earlier run wrote.
+    pub(crate) baseline: Option<PathBuf>,
+    /// In percent; only with a baseline.
+    pub(crate) fail_above: Option<f64>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -58,6 +71,7 @@ pub(crate) struct MemoryOptions {
 
 pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
     let (mut only, mut subjects, mut rounds, mut quick, mut command) = (None, None, None, false, None);
+    let (mut outputs, mut baseline, mut fail_above) = (Outputs::default(), None, None);
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -68,8 +82,20 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             "--only" => only = Some(list(value()?, workload::find)?),
             "--subjects" => subjects = Some(list(value()?, subject::find)?),
             "--rounds" => rounds = Some(count(value()?)?),
+            "--json" => outputs.json = Some(PathBuf::from(value()?)),
+            "--svg" => outputs.svg = Some(PathBuf::from(value()?)),
+            "--baseline" => baseline = Some(PathBuf::from(value()?)),
+            "--fail-above" => fail_above = Some(percent(value()?)?),
             _ => return Err(format!("unknown argument {word}; --help lists them")),
         }
+    }
+    if let Some(command) = command
+        && (outputs != Outputs::default() || baseline.is_some() || fail_above.is_some())
+    {
+        return Err(format!("`{command}` takes no --json, --svg, --baseline or --fail-above"));
+    }
+    if fail_above.is_some() && baseline.is_none() {
+        return Err("--fail-above needs a --baseline".to_owned());
     }
     match command {
         Some("memory") if only.is_some() => Err("`memory` takes no --only".to_owned()),
@@ -92,6 +118,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             budget: Duration::from_millis(if quick { 50 } else { 1000 }),
             cell_budget: Duration::from_secs(if quick { 1 } else { 30 }),
             process_limit: Duration::from_secs(if quick { 5 } else { 120 }),
+            quick,
+            outputs,
+            baseline,
+            fail_above,
         })),
     }
 }
@@ -120,6 +150,13 @@ fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err(format!("--rounds {text}: a whole number above zero is needed")),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(percent),
+        _ => Err(format!("--fail-above {text}: a number of percent from 0 to 1000 is needed")),
     }
 }
 
@@ -164,6 +201,14 @@ mod tests {
     }
 
     #[test]
+    fn files_are_named() {
+        let options = compared("--json new.json --svg plots --baseline old.json --fail-above 7.5");
+        let outputs = Outputs { json: Some("new.json".into()), svg: Some("plots".into()) };
+        assert_eq!((options.outputs, options.baseline), (outputs, Some("old.json".into())));
+        assert_eq!(options.fail_above, Some(7.5));
+    }
+
+    #[test]
     fn complaints_name_the_word() {
         let complaint = |line| parsed(line).expect_err(line);
         assert_eq!(
@@ -175,6 +220,12 @@ mod tests {
         );
         assert_eq!(complaint("--only"), "--only needs a value");
         assert_eq!(complaint("--rounds 0"), "--rounds 0: a whole number above zero is needed");
+        assert_eq!(
+            complaint("--baseline a.json --fail-above much"),
+            "--fail-above much: a number of percent from 0 to 1000 is needed"
+        );
+        assert_eq!(complaint("--fail-above 5"), "--fail-above needs a --baseline");
+        assert_eq!(complaint("memory --json a.json"), "`memory` takes no --json, --svg, --baseline or --fail-above");
         assert_eq!(complaint("--fast"), "unknown argument --fast; --help lists them");
         assert_eq!(complaint("instructions --only json"), "`instructions` counts pairs33 and pairs73, not json");
         assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only");
