@@ -18,6 +18,7 @@ mod catalog;
 mod cell;
 mod compare;
 mod curve;
+mod expected;
 mod failure;
 mod footprint;
 mod inputs;

@@ -9,7 +9,7 @@ use crate::workload::{self, Workload};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release -p heaptally-bench -- [OPTIONS]
-       cargo run --release -p heaptally-bench -- instructions [--only W[,W]]
+       cargo run --release -p heaptally-bench -- instructions [--only W[,W] | --update]
        cargo run --release -p heaptally-bench -- memory [--subjects S[,S]] [--rounds N] [--quick]
 
   --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2
@@ -22,7 +22,8 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
   --baseline FILE   compares with what --json wrote earlier; an unreadable file ends with status 2
   --fail-above P    ends with status 1 if heaptally is worse than the baseline by more than P percent, and by more
                     than its runs differ
-  instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit
+  instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit, or if a
+                    count differs from benches/instructions.json by more than 2 %; --update writes that file
   memory            resident bytes a block, of allocators alone and with heaptally over them";
 
 #[derive(Debug, PartialEq)]
@@ -57,6 +58,14 @@ pub(crate) struct CompareOptions {
 #[derive(Debug, PartialEq)]
 pub(crate) struct InstructionsOptions {
     pub(crate) workloads: Vec<&'static Workload>,
+    pub(crate) expected: ExpectedCounts,
+}
+
+/// What is done with the committed counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ExpectedCounts {
+    Compare,
+    Update,
 }
 
 #[derive(Debug, PartialEq)]
@@ -72,6 +81,7 @@ pub(crate) struct MemoryOptions {
 pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
     let (mut only, mut subjects, mut rounds, mut quick, mut command) = (None, None, None, false, None);
     let (mut outputs, mut baseline, mut fail_above) = (Outputs::default(), None, None);
+    let mut expected = ExpectedCounts::Compare;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -79,6 +89,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             "--help" | "-h" => return Ok(Task::Help),
             "instructions" | "memory" => command = Some(word.as_str()),
             "--quick" => quick = true,
+            "--update" => expected = ExpectedCounts::Update,
             "--only" => only = Some(list(value()?, workload::find)?),
             "--subjects" => subjects = Some(list(value()?, subject::find)?),
             "--rounds" => rounds = Some(count(value()?)?),
@@ -97,6 +108,9 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
     if fail_above.is_some() && baseline.is_none() {
         return Err("--fail-above needs a --baseline".to_owned());
     }
+    if expected == ExpectedCounts::Update && command != Some("instructions") {
+        return Err("--update is of `instructions`".to_owned());
+    }
     match command {
         Some("memory") if only.is_some() => Err("`memory` takes no --only".to_owned()),
         Some("memory") => {
@@ -108,9 +122,12 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             Ok(Task::Memory(MemoryOptions { pairs, rounds: rounds.unwrap_or(usual_rounds), fewer }))
         }
         Some(_) if subjects.is_some() || rounds.is_some() || quick => {
-            Err("`instructions` takes no option but --only".to_owned())
+            Err("`instructions` takes no option but --only or --update".to_owned())
         }
-        Some(_) => instructions(only),
+        Some(_) if expected == ExpectedCounts::Update && only.is_some() => {
+            Err("--update writes all counts: leave out --only".to_owned())
+        }
+        Some(_) => instructions(only, expected),
         None => Ok(Task::Compare(CompareOptions {
             workloads: only.unwrap_or_else(|| workload::WORKLOADS.iter().collect()),
             subjects: subjects.unwrap_or_else(subject::all),
@@ -126,11 +143,11 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
     }
 }
 
-fn instructions(only: Option<Vec<&'static Workload>>) -> Result<Task, String> {
+fn instructions(only: Option<Vec<&'static Workload>>, expected: ExpectedCounts) -> Result<Task, String> {
     let workloads = only.unwrap_or_else(|| workload::WORKLOADS.iter().filter(|workload| workload.counted).collect());
     match workloads.iter().find(|workload| !workload.counted) {
         Some(workload) => Err(format!("`instructions` counts pairs33 and pairs73, not {}", workload.name)),
-        None => Ok(Task::Instructions(InstructionsOptions { workloads })),
+        None => Ok(Task::Instructions(InstructionsOptions { workloads, expected })),
     }
 }
 
@@ -228,7 +245,9 @@ mod tests {
         assert_eq!(complaint("memory --json a.json"), "`memory` takes no --json, --svg, --baseline or --fail-above");
         assert_eq!(complaint("--fast"), "unknown argument --fast; --help lists them");
         assert_eq!(complaint("instructions --only json"), "`instructions` counts pairs33 and pairs73, not json");
-        assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only");
+        assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only or --update");
+        assert_eq!(complaint("instructions --update --only pairs33"), "--update writes all counts: leave out --only");
+        assert_eq!(complaint("--update"), "--update is of `instructions`");
         assert_eq!(complaint("memory --only json"), "`memory` takes no --only");
         assert_eq!(complaint("memory --subjects system,dhat"), "`memory` compares pairs: --subjects system,heaptally");
     }
