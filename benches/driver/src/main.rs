@@ -6,6 +6,7 @@
 //! cargo run --release -p heaptally-bench -- --only pairs33,json   some workloads
 //! cargo run --release -p heaptally-bench -- instructions          exact counts, with valgrind
 //! cargo run --release -p heaptally-bench -- memory                resident bytes a block
+//! cargo run --release -p heaptally-bench -- costs                 what it costs beside the time of allocations
 //! ```
 //!
 //! Subjects are packages of their own (`benches/subjects/NAME`) over one source of workloads (`benches/workloads`);
@@ -17,6 +18,8 @@ mod bootstrap;
 mod catalog;
 mod cell;
 mod compare;
+mod cost;
+mod costs;
 mod curve;
 mod expected;
 mod failure;
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         }
         Ok(Task::Compare(options)) => compare::compare(&options, &words),
         Ok(Task::Instructions(options)) => instructions::instructions(&options, &words).map_err(Failure::Found),
+        Ok(Task::Costs(options)) => costs::costs(&options, &words).map_err(Failure::Found),
         Ok(Task::Memory(options)) => memory::memory(&options, &words).map_err(Failure::Found),
         Err(error) => Err(Failure::Refused(error)),
     };

@@ -10,11 +10,13 @@ use crate::workload::{self, Workload};
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release -p heaptally-bench -- [OPTIONS]
        cargo run --release -p heaptally-bench -- instructions [--only W[,W] | --update]
+       cargo run --release -p heaptally-bench -- costs [--rounds N]
        cargo run --release -p heaptally-bench -- memory [--subjects S[,S]] [--rounds N] [--quick]
 
-  --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2
+  --only W[,W]      these workloads: pairs33, pairs73, churn, json, syn, batches, pairs2, threads, tokio, sort,
+                    tree
   --subjects S[,S]  these subjects instead of all
-  --rounds N        so many processes for each cell: 7 by default, 3 of `memory`
+  --rounds N        so many processes for each cell: 7 by default, 5 of `costs`, 3 of `memory`
   --quick           3 rounds of a twentieth of a second, and no subject that takes longer than 5 s; of `memory`,
                     one round of a sixteenth of the blocks
   --json FILE       writes all numbers with their samples, for scripts and for --baseline
@@ -24,12 +26,14 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
                     than its runs differ
   instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit, or if a
                     count differs from benches/instructions.json by more than 2 %; --update writes that file
+  costs             start, snapshots, pauses and the aggregator: what heaptally costs beside the time of allocations
   memory            resident bytes a block, of allocators alone and with heaptally over them";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {
     Compare(CompareOptions),
     Instructions(InstructionsOptions),
+    Costs(CostsOptions),
     Memory(MemoryOptions),
     Help,
 }
@@ -69,6 +73,12 @@ pub(crate) enum ExpectedCounts {
 }
 
 #[derive(Debug, PartialEq)]
+pub(crate) struct CostsOptions {
+    /// Processes for each cost; at least one.
+    pub(crate) rounds: usize,
+}
+
+#[derive(Debug, PartialEq)]
 pub(crate) struct MemoryOptions {
     /// At least one.
     pub(crate) pairs: Vec<Pair>,
@@ -87,7 +97,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
             "--help" | "-h" => return Ok(Task::Help),
-            "instructions" | "memory" => command = Some(word.as_str()),
+            "costs" | "instructions" | "memory" => command = Some(word.as_str()),
             "--quick" => quick = true,
             "--update" => expected = ExpectedCounts::Update,
             "--only" => only = Some(list(value()?, workload::find)?),
@@ -112,6 +122,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         return Err("--update is of `instructions`".to_owned());
     }
     match command {
+        Some("costs") if only.is_some() || subjects.is_some() || quick => {
+            Err("`costs` takes no option but --rounds".to_owned())
+        }
+        Some("costs") => Ok(Task::Costs(CostsOptions { rounds: rounds.unwrap_or(5) })),
         Some("memory") if only.is_some() => Err("`memory` takes no --only".to_owned()),
         Some("memory") => {
             let pairs = subject::pairs(&subjects.unwrap_or_else(subject::all));
@@ -199,7 +213,10 @@ mod tests {
     #[test]
     fn nothing_given_is_everything() {
         let options = compared("");
-        assert_eq!(names(&options.workloads), ["pairs33", "pairs73", "churn", "json", "syn", "batches", "pairs2"]);
+        assert_eq!(
+            names(&options.workloads),
+            ["pairs33", "pairs73", "churn", "json", "syn", "batches", "pairs2", "threads", "tokio", "sort", "tree"]
+        );
         assert_eq!(options.subjects, subject::all());
         assert_eq!(options.rounds, 7);
     }
@@ -230,7 +247,7 @@ mod tests {
         let complaint = |line| parsed(line).expect_err(line);
         assert_eq!(
             complaint("--only pairs33,nosuch"),
-            "unknown workload nosuch; there are pairs33, pairs73, churn, json, syn, batches, pairs2"
+            "unknown workload nosuch; there are pairs33, pairs73, churn, json, syn, batches, pairs2, threads, tokio, sort, tree"
         );
         assert!(
             complaint("--subjects nosuch").starts_with("unknown subject nosuch; there are system, heaptally-off, ")
@@ -248,6 +265,7 @@ mod tests {
         assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only or --update");
         assert_eq!(complaint("instructions --update --only pairs33"), "--update writes all counts: leave out --only");
         assert_eq!(complaint("--update"), "--update is of `instructions`");
+        assert_eq!(complaint("costs --quick"), "`costs` takes no option but --rounds");
         assert_eq!(complaint("memory --only json"), "`memory` takes no --only");
         assert_eq!(complaint("memory --subjects system,dhat"), "`memory` compares pairs: --subjects system,heaptally");
     }

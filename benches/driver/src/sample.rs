@@ -64,7 +64,7 @@ impl Sample {
 }
 
 impl Reading {
-    fn parse(line: &str) -> Result<Self, String> {
+    pub(crate) fn parse(line: &str) -> Result<Self, String> {
         let value = word(line, "value")?.parse().map_err(|_| format!("printed no number: {}", line.trim()))?;
         let better = match word(line, "better")? {
             "lower" => Better::Lower,

@@ -212,7 +212,7 @@ mod tests {
         let workloads = lock_in(layout.root.join("benches/workloads"));
         for subject in all() {
             let lock = lock_in(subject.folder(&layout));
-            for package in ["rtrb", "serde_json", "syn", "proc-macro2", "memchr"] {
+            for package in ["rayon", "rtrb", "serde_json", "syn", "proc-macro2", "memchr", "mio", "tokio"] {
                 let versions = [&workloads, &lock].map(|lock| version_in(lock, package));
                 assert!(
                     versions[0].is_some() && versions[0] == versions[1],

@@ -19,7 +19,7 @@ pub(crate) enum Input {
 }
 
 /// In the order of the table.
-pub(crate) const WORKLOADS: [Workload; 7] = [
+pub(crate) const WORKLOADS: [Workload; 11] = [
     Workload { name: "pairs33", input: Input::None, counted: true },
     Workload { name: "pairs73", input: Input::None, counted: true },
     Workload { name: "churn", input: Input::None, counted: false },
@@ -27,6 +27,10 @@ pub(crate) const WORKLOADS: [Workload; 7] = [
     Workload { name: "syn", input: Input::Sources, counted: false },
     Workload { name: "batches", input: Input::None, counted: false },
     Workload { name: "pairs2", input: Input::None, counted: false },
+    Workload { name: "threads", input: Input::None, counted: false },
+    Workload { name: "tokio", input: Input::None, counted: false },
+    Workload { name: "sort", input: Input::None, counted: false },
+    Workload { name: "tree", input: Input::None, counted: false },
 ];
 
 pub(crate) fn find(name: &str) -> Result<&'static Workload, String> {

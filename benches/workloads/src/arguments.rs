@@ -21,10 +21,11 @@ pub(crate) enum Amount {
 }
 
 impl Amount {
-    pub(crate) fn half(self) -> Self {
+    /// For one of so many measurements.
+    pub(crate) fn share(self, measurements: usize) -> Self {
         match self {
-            Self::Laps(laps) => Self::Laps(laps.div_ceil(2)),
-            Self::Budget(budget) => Self::Budget(budget / 2),
+            Self::Laps(laps) => Self::Laps(laps.div_ceil(measurements as u64)),
+            Self::Budget(budget) => Self::Budget(budget / measurements as u32),
         }
     }
 }

@@ -27,6 +27,10 @@ impl Metric {
     pub(crate) fn lower(name: impl Into<Cow<'static, str>>, unit: impl Into<String>, value: f64) -> Self {
         Self { name: name.into(), unit: unit.into(), better: Better::Lower, value }
     }
+
+    pub(crate) fn higher(name: impl Into<Cow<'static, str>>, unit: impl Into<String>, value: f64) -> Self {
+        Self { name: name.into(), unit: unit.into(), better: Better::Higher, value }
+    }
 }
 
 impl fmt::Display for Metric {

@@ -1,8 +1,6 @@
 //! The `main` of every subject.
 
-use std::env;
-use std::process;
-use std::slice;
+use std::{env, iter, process, slice};
 
 use crate::arguments::{Amount, Arguments, Tracking};
 use crate::clock::{Timed, time};
@@ -91,13 +89,34 @@ fn measure(workload: String, plan: &mut Plan, amount: Amount) -> Report {
         }
         Plan::Scaling(works) => {
             // In one process, so that both have the same addresses and the same noise.
-            let amount = amount.half();
+            let amount = amount.share(2);
             let one = time(&mut works[..1], amount);
             let two = time(works, amount);
-            let mean_ns = two.iter().map(|timed| timed.ns_an_operation).sum::<f64>() / two.len() as f64;
-            report(workload, vec![Metric::lower("slowdown", "two/one", mean_ns / one[0].ns_an_operation)], &two)
+            let slowdown = mean_ns(&two) / mean_ns(&one);
+            report(workload, vec![Metric::lower("slowdown", "two/one", slowdown)], &two)
+        }
+        Plan::Curve(works) => {
+            let counts = thread_counts(works.len());
+            let amount = amount.share(counts.len());
+            let mut metrics = Vec::new();
+            let mut all = Vec::new();
+            for count in counts {
+                let unit = format!("ns/{}", works[0].operation());
+                all = time(&mut works[..count], amount);
+                metrics.push(Metric::lower(count.to_string(), unit, mean_ns(&all)));
+            }
+            report(workload, metrics, &all)
         }
     }
+}
+
+/// One, two, four and so on, and the most.
+fn thread_counts(most: usize) -> Vec<usize> {
+    iter::successors(Some(1), |count| Some(2 * count)).take_while(|&count| count < most).chain([most]).collect()
+}
+
+fn mean_ns(threads: &[Timed]) -> f64 {
+    threads.iter().map(|timed| timed.ns_an_operation).sum::<f64>() / threads.len() as f64
 }
 
 fn report(workload: String, metrics: Vec<Metric>, timed: &[Timed]) -> Report {
@@ -109,4 +128,14 @@ fn report(workload: String, metrics: Vec<Metric>, timed: &[Timed]) -> Report {
 fn fail(status: i32, error: &str) -> ! {
     eprintln!("error: {error}");
     process::exit(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_has_the_powers_of_two_and_the_most() {
+        assert_eq!([2, 6, 16].map(thread_counts), [vec![1, 2], vec![1, 2, 4, 6], vec![1, 2, 4, 8, 16]]);
+    }
 }

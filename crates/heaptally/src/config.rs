@@ -44,7 +44,7 @@ impl Config {
             max_stacks: 1 << 20,
             max_short_stacks: 1 << 20,
             max_stack_nodes: 1 << 24,
-            ring_bytes: 32 << 20,
+            ring_bytes: 48 << 20,
             all_rings_bytes: 256 << 20,
             counter_bytes: 256 << 20,
             arena_bytes: 16 << 30,
@@ -115,8 +115,8 @@ impl Config {
         self
     }
 
-    /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 32 MiB, which
-    /// a burst of 75,000 stacks of 40 new frames each needs, and little else comes near. Less than 32 KiB are taken for
+    /// Lets each thread hold this many bytes of new stacks that the aggregator has not fetched yet; default 48 MiB, which
+    /// a burst of 100,000 stacks of 40 new frames each needs, and little else comes near. Less than 32 KiB are taken for
     /// as many. Whole stacks may fill three quarters of it. A stack that finds no room is kept by its innermost 16 frames
     /// until there is room again; its blocks are in the row "(overflow)" only while these find no room either.
     #[must_use]
