@@ -37,9 +37,8 @@ pub(crate) fn chart(title: &str, metric: &Metric, rows: &[Row], record: &Record)
     let direction = if metric.better == Better::Higher { ", more is better" } else { "" };
     let axis = if scale.is_logarithmic() { "logarithmic" } else { "linear" };
     let subtitle = format!(
-        "times worse than System, which has {} {}{direction}; medians, least and most; {axis}",
-        number::decimal(system.median),
-        metric.unit
+        "times worse than System, which has {}{direction}; medians, least and most; {axis}",
+        number::amount(system.median, &metric.unit)
     );
     drawing.text((MARGIN, 41.0), Anchor::Start, "quiet", &subtitle);
     for tick in scale.ticks() {
@@ -47,22 +46,22 @@ pub(crate) fn chart(title: &str, metric: &Metric, rows: &[Row], record: &Record)
         drawing.line((x, TOP), (x, bottom), "grid");
         drawing.text((x, bottom + 15.0), Anchor::Middle, "quiet", &tick.to_string());
     }
+    let middle = |place: usize| TOP + (place as f64 + 0.5) * ROW;
     for (place, row) in shown.iter().enumerate() {
-        let middle = TOP + (place as f64 + 0.5) * ROW;
-        drawing.text((left - 8.0, middle + 4.0), Anchor::End, "", &row.subject);
-        match &row.outcome {
-            Outcome::Measured(measured) => {
-                let role = record.role_of(&row.subject).unwrap_or(Role::Tracker);
-                bar(&mut drawing, &scale, measured, system.median, middle, svg::class(role));
-            }
-            Outcome::Missing { reason, .. } => {
-                let letters = ((PLOT_WIDTH + NUMBER_WIDTH - 6.0) / LETTER_WIDTH) as usize;
-                drawing.text((left + 6.0, middle + 4.0), Anchor::Start, "quiet", &shortened(reason, letters));
-            }
+        drawing.text((left - 8.0, middle(place) + 4.0), Anchor::End, "", &row.subject);
+        if let Some(measured) = row.measured() {
+            let role = record.role_of(&row.subject).unwrap_or(Role::Tracker);
+            bar(&mut drawing, &scale, measured, system.median, middle(place), svg::class(role));
         }
     }
-    // System's.
+    // System's. Below the reasons, which are longer than the bars.
     drawing.line((scale.at(1.0), TOP), (scale.at(1.0), bottom), "mark");
+    for (place, row) in shown.iter().enumerate() {
+        if let Outcome::Missing { reason, .. } = &row.outcome {
+            let letters = ((PLOT_WIDTH + NUMBER_WIDTH - 6.0) / LETTER_WIDTH) as usize;
+            drawing.text((left + 6.0, middle(place) + 4.0), Anchor::Start, "reason", &shortened(reason, letters));
+        }
+    }
     drawing.legend((left, bottom + AXIS + LEGEND - 12.0));
     Some(drawing.finish((right + NUMBER_WIDTH + MARGIN, bottom + AXIS + LEGEND)))
 }

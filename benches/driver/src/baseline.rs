@@ -76,8 +76,7 @@ fn change(label: String, old: (&Record, &Row, &Measured), new: (&Record, &Row, &
             (before, now, ratios[1] / ratios[0], bootstrap::interval(series, worse))
         }
         None => {
-            let [before, now] =
-                [old.2.median, new.2.median].map(|median| format!("{} {}", number::decimal(median), metric.unit));
+            let [before, now] = [old.2.median, new.2.median].map(|median| number::amount(median, &metric.unit));
             let series = [old.2, new.2].map(|measured| measured.samples.as_slice());
             let interval = bootstrap::interval(series, |[old, new]| metric.ratio(new, old));
             (before, now, metric.ratio(new.2.median, old.2.median), interval)

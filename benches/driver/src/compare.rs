@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::layout::Layout;
 use crate::machine;
-use crate::options::CompareOptions;
+use crate::options::{CompareOptions, Extent};
 use crate::order::Order;
 use crate::record::{Kept, Measured, Method, Outcome, Record, Row};
 use crate::report;
@@ -28,37 +28,43 @@ struct Entry {
     subject: Subject,
     program: Option<PathBuf>,
     cell: Cell,
+    /// Of the process that warms up. It counts if there is no other: then its lap took all the time that there was.
+    warm_up: Option<Sample>,
     /// The time of its processes.
     spent: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Counts {
-    /// The process that warms up counts if there will be no other: its lap took the time of all.
-    IfLong,
-    Always,
-}
-
 impl Entry {
-    /// Runs one more process, unless the cell has none to run. What counts is added to the cell.
-    fn run(&mut self, inputs: &Inputs, options: &CompareOptions, counts: Counts) {
-        let Some(program) = self.program.as_deref().filter(|_| self.cell.gap().is_none()) else { return };
+    /// Runs one more process, unless the cell has none to run or its time is over.
+    fn run(&mut self, inputs: &Inputs, options: &CompareOptions, budget: Duration) -> Option<Sample> {
+        let program = self.program.as_deref().filter(|_| self.cell.gap().is_none())?;
         if self.spent >= options.cell_budget {
-            return;
+            return None;
         }
-        let budget = if counts == Counts::IfLong { WARM_UP } else { options.budget };
         let limits = Limits { budget, process: options.process_limit };
         let begun = Instant::now();
         let input = inputs.path(self.workload.input);
         let sample = Sample::take(&self.subject, program, self.workload.name, input, limits);
         self.spent += begun.elapsed();
-        match sample.transpose() {
-            Some(Ok(_)) if counts == Counts::IfLong && self.spent < options.cell_budget => {}
-            Some(sample) => self.cell.add(sample),
-            None => {
+        match sample {
+            Ok(Some(sample)) => return Some(sample),
+            Ok(None) => {
                 let seconds = options.process_limit.as_secs();
                 self.cell.leave_out(format!("took longer than {seconds} s for a lap and the one that warms up"));
             }
+            Err(error) => self.cell.fail(error),
+        }
+        None
+    }
+
+    /// When no more processes will be run.
+    fn settle(&mut self) {
+        if self.cell.gap().is_some() || !self.cell.series().is_empty() {
+            return;
+        }
+        match self.warm_up.take() {
+            Some(sample) => self.cell.add(Ok(sample)),
+            None => self.cell.leave_out("there was no time left: take fewer with --only or --subjects".to_owned()),
         }
     }
 }
@@ -72,13 +78,13 @@ pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), 
     let baseline = baseline.map_err(|error| Failure::Refused(format!("--baseline: {error}")))?;
     options.outputs.check().map_err(Failure::Refused)?;
     let layout = Layout::find()?;
-    let inputs = Inputs::prepare(&options.workloads, &layout)?;
+    let inputs = Inputs::prepare(&options.workloads, options.extent, &layout)?;
     let mut entries = entries(options, &layout);
     measure(&mut entries, options, &inputs);
     check_work(&mut entries);
 
     let method = Method {
-        quick: options.quick,
+        quick: options.extent == Extent::Quick,
         rounds: options.rounds,
         budget_ms: options.budget.as_millis() as u64,
         cell_budget_ms: options.cell_budget.as_millis() as u64,
@@ -112,24 +118,35 @@ fn entries(options: &CompareOptions, layout: &Layout) -> Vec<Entry> {
                 Err(error) => cell.fail(error.why()),
             }
             let (subject, program) = (**subject, program.clone().ok());
-            entries.push(Entry { workload, subject, program, cell, spent: Duration::ZERO });
+            entries.push(Entry { workload, subject, program, cell, warm_up: None, spent: Duration::ZERO });
         }
     }
     entries
 }
 
 fn measure(entries: &mut [Entry], options: &CompareOptions, inputs: &Inputs) {
-    eprintln!("warming up");
-    entries.iter_mut().for_each(|entry| entry.run(inputs, options, Counts::IfLong));
+    let begun = Instant::now();
+    let is_over = || begun.elapsed() >= options.whole_budget;
+    let warm_up = WARM_UP.min(options.budget);
+    for group in entries.chunk_by_mut(|a, b| a.workload == b.workload) {
+        eprintln!("warming up {}", group[0].workload.name);
+        for entry in group.iter_mut().take_while(|_| !is_over()) {
+            entry.warm_up = entry.run(inputs, options, warm_up);
+        }
+    }
     let mut order = Order::from_clock();
     let mut turns: Vec<usize> = (0..entries.len()).collect();
     for round in 1..=options.rounds {
-        eprintln!("round {round} of {}", options.rounds);
+        eprintln!("round {round} of {}, after {} s", options.rounds, begun.elapsed().as_secs());
         order.shuffle(&mut turns);
-        for &turn in &turns {
-            entries[turn].run(inputs, options, Counts::Always);
+        for &turn in turns.iter().take_while(|_| !is_over()) {
+            if let Some(sample) = entries[turn].run(inputs, options, options.budget) {
+                entries[turn].cell.add(Ok(sample));
+            }
         }
     }
+    eprintln!("measured for {} s", begun.elapsed().as_secs());
+    entries.iter_mut().for_each(Entry::settle);
 }
 
 /// Fails the cells whose checksum is not System's, or the first subject's where System is left out. System's row

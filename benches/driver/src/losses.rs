@@ -39,7 +39,7 @@ pub(crate) fn losses(record: &Record) -> Vec<String> {
 fn cost(measured: &Measured) -> String {
     match measured.ratio_to_system {
         Some(ratio) => number::decimal(ratio),
-        None => format!("{} {}", number::decimal(measured.median), measured.metric.unit),
+        None => number::amount(measured.median, &measured.metric.unit),
     }
 }
 

@@ -17,8 +17,9 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
                     tree
   --subjects S[,S]  these subjects instead of all
   --rounds N        so many processes for each cell: 7 by default, 5 of `costs`, 3 of `memory`
-  --quick           3 rounds of a twentieth of a second, and no subject that takes longer than 5 s; of `memory`,
-                    one round of a sixteenth of the blocks
+  --quick           less than two minutes after the build: 3 rounds of a fortieth of a second, one run of what takes
+                    longer than half a second, none of what takes longer than 3 s; of `memory`, one round of a
+                    sixteenth of the blocks
   --json FILE       writes all numbers with their samples, for scripts and for --baseline
   --svg DIR         writes a plot for each workload
   --baseline FILE   compares with what --json wrote earlier; an unreadable file ends with status 2
@@ -51,12 +52,23 @@ pub(crate) struct CompareOptions {
     pub(crate) cell_budget: Duration,
     /// A process that takes longer is ended, and its cell has no number.
     pub(crate) process_limit: Duration,
-    pub(crate) quick: bool,
+    /// No process is begun when all have taken this long.
+    pub(crate) whole_budget: Duration,
+    pub(crate) extent: Extent,
     pub(crate) outputs: Outputs,
     /// What an earlier run wrote.
     pub(crate) baseline: Option<PathBuf>,
     /// In percent; only with a baseline.
     pub(crate) fail_above: Option<f64>,
+}
+
+/// What a comparison is good for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Extent {
+    /// A result.
+    Full,
+    /// A look.
+    Quick,
 }
 
 #[derive(Debug, PartialEq)]
@@ -146,10 +158,11 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             workloads: only.unwrap_or_else(|| workload::WORKLOADS.iter().collect()),
             subjects: subjects.unwrap_or_else(subject::all),
             rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
-            budget: Duration::from_millis(if quick { 50 } else { 1000 }),
-            cell_budget: Duration::from_secs(if quick { 1 } else { 30 }),
-            process_limit: Duration::from_secs(if quick { 5 } else { 120 }),
-            quick,
+            budget: Duration::from_millis(if quick { 25 } else { 1000 }),
+            cell_budget: Duration::from_millis(if quick { 500 } else { 30_000 }),
+            process_limit: Duration::from_secs(if quick { 3 } else { 120 }),
+            whole_budget: Duration::from_secs(if quick { 105 } else { 24 * 3600 }),
+            extent: if quick { Extent::Quick } else { Extent::Full },
             outputs,
             baseline,
             fail_above,

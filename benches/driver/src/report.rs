@@ -60,7 +60,7 @@ fn ratios(record: &Record) -> Option<Table> {
 }
 
 fn absolute(measured: &Measured) -> String {
-    format!("{} {}", number::decimal(measured.median), measured.metric.unit)
+    number::amount(measured.median, &measured.metric.unit)
 }
 
 fn losses_section(record: &Record) -> String {

@@ -11,7 +11,8 @@ pub(crate) const LETTER_WIDTH: f64 = 7.4;
 const STYLE: &str = "\
 text { font: 12px Verdana, 'DejaVu Sans', sans-serif; fill: #1f2328 }
 .title { font-weight: bold; font-size: 14px }
-.quiet { fill: #59636e }
+.quiet, .reason { fill: #59636e }
+.reason { paint-order: stroke; stroke: #ffffff; stroke-width: 5px }
 .ground { fill: #ffffff }
 .grid { stroke: #d1d9e0 }
 .mark, .whisker { stroke: #1f2328 }
@@ -25,7 +26,8 @@ rect.allocator, circle.allocator { fill: #8c959f }
 .curve.allocator { stroke: #8c959f }
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc }
-.quiet { fill: #9198a1 }
+.quiet, .reason { fill: #9198a1 }
+.reason { stroke: #0d1117 }
 .ground { fill: #0d1117 }
 .grid { stroke: #3d444d }
 .mark, .whisker { stroke: #f0f6fc }
