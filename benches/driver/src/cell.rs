@@ -14,7 +14,7 @@ pub(crate) struct Cell {
 /// The values of one metric, one of each process.
 pub(crate) struct Series {
     pub(crate) metric: Metric,
-    values: Vec<f64>,
+    pub(crate) values: Vec<f64>,
 }
 
 /// Of the values of a metric.
@@ -91,10 +91,6 @@ impl Cell {
 }
 
 impl Series {
-    pub(crate) fn runs(&self) -> usize {
-        self.values.len()
-    }
-
     pub(crate) fn summary(&self) -> Option<Summary> {
         Summary::of(&self.values)
     }

@@ -6,16 +6,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::cell::{Cell, Series, Summary};
+use crate::baseline;
+use crate::cell::{Cell, Series};
+use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::layout::Layout;
 use crate::machine;
-use crate::number;
-use crate::options::CompareOptions;
+use crate::options::{CompareOptions, Extent};
 use crate::order::Order;
+use crate::record::{Kept, Measured, Method, Outcome, Record, Row};
+use crate::report;
 use crate::sample::{Limits, Sample};
 use crate::subject::{NoProgram, Subject};
-use crate::table::{Column, Table};
 use crate::workload::Workload;
 
 const WARM_UP: Duration = Duration::from_millis(50);
@@ -26,65 +28,82 @@ struct Entry {
     subject: Subject,
     program: Option<PathBuf>,
     cell: Cell,
+    /// Of the process that warms up. It counts if there is no other: then its lap took all the time that there was.
+    warm_up: Option<Sample>,
     /// The time of its processes.
     spent: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Counts {
-    /// The process that warms up counts if there will be no other: its lap took the time of all.
-    IfLong,
-    Always,
-}
-
 impl Entry {
-    /// Runs one more process, unless the cell has none to run. What counts is added to the cell.
-    fn run(&mut self, inputs: &Inputs, options: &CompareOptions, counts: Counts) {
-        let Some(program) = self.program.as_deref().filter(|_| self.cell.gap().is_none()) else { return };
+    /// Runs one more process, unless the cell has none to run or its time is over.
+    fn run(&mut self, inputs: &Inputs, options: &CompareOptions, budget: Duration) -> Option<Sample> {
+        let program = self.program.as_deref().filter(|_| self.cell.gap().is_none())?;
         if self.spent >= options.cell_budget {
-            return;
+            return None;
         }
-        let budget = if counts == Counts::IfLong { WARM_UP } else { options.budget };
         let limits = Limits { budget, process: options.process_limit };
         let begun = Instant::now();
         let input = inputs.path(self.workload.input);
         let sample = Sample::take(&self.subject, program, self.workload.name, input, limits);
         self.spent += begun.elapsed();
-        match sample.transpose() {
-            Some(Ok(_)) if counts == Counts::IfLong && self.spent < options.cell_budget => {}
-            Some(sample) => self.cell.add(sample),
-            None => {
+        match sample {
+            Ok(Some(sample)) => return Some(sample),
+            Ok(None) => {
                 let seconds = options.process_limit.as_secs();
                 self.cell.leave_out(format!("took longer than {seconds} s for a lap and the one that warms up"));
             }
+            Err(error) => self.cell.fail(error),
+        }
+        None
+    }
+
+    /// When no more processes will be run.
+    fn settle(&mut self) {
+        if self.cell.gap().is_some() || !self.cell.series().is_empty() {
+            return;
+        }
+        match self.warm_up.take() {
+            Some(sample) => self.cell.add(Ok(sample)),
+            None => self.cell.leave_out("there was no time left: take fewer with --only or --subjects".to_owned()),
         }
     }
 }
 
 /// # Errors
 ///
-/// If a row has no numbers; the others are printed all the same.
-pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), String> {
+/// If a file that is named is no good, before anything is built. If a row has no numbers or is a regression; all is
+/// printed and written all the same.
+pub(crate) fn compare(options: &CompareOptions, words: &[String]) -> Result<(), Failure> {
+    let baseline = options.baseline.as_deref().map(Record::read).transpose();
+    let baseline = baseline.map_err(|error| Failure::Refused(format!("--baseline: {error}")))?;
+    options.outputs.check().map_err(Failure::Refused)?;
     let layout = Layout::find()?;
-    let inputs = Inputs::prepare(&options.workloads, &layout)?;
+    let inputs = Inputs::prepare(&options.workloads, options.extent, &layout)?;
     let mut entries = entries(options, &layout);
     measure(&mut entries, options, &inputs);
     check_work(&mut entries);
 
-    println!("{}", machine::describe(&layout, words));
-    println!(
-        "method   medians; processes for each cell: {}, or as many as fit in {} s, in random order\n",
-        options.rounds,
-        options.cell_budget.as_secs()
-    );
-    print!("{}\n{}\n", table(&entries), subjects(options, &layout));
-    for note in &inputs.notes {
-        println!("{note}");
+    let method = Method {
+        quick: options.extent == Extent::Quick,
+        rounds: options.rounds,
+        budget_ms: options.budget.as_millis() as u64,
+        cell_budget_ms: options.cell_budget.as_millis() as u64,
+    };
+    let conditions = machine::describe(&layout, words);
+    let record = Record::new(conditions, method, rows(&entries), inputs.notes, kept(options, &layout));
+    print!("{}", report::markdown(&record));
+    let mut judged = Ok(());
+    if let Some(baseline) = baseline {
+        let comparison = baseline::compare(&baseline, &record);
+        print!("\n{}", comparison.markdown(&baseline, options.fail_above));
+        judged = options.fail_above.map_or(Ok(()), |percent| comparison.judge(percent));
     }
-    match entries.iter().filter(|entry| entry.cell.failure().is_some()).count() {
-        0 => Ok(()),
-        failed => Err(format!("{failed} of {} rows have no numbers", entries.len())),
+    options.outputs.write(&record)?;
+    let failed = entries.iter().filter(|entry| entry.cell.failure().is_some()).count();
+    if failed > 0 {
+        return Err(Failure::Found(format!("{failed} of {} cells have no numbers, see above", entries.len())));
     }
+    Ok(judged?)
 }
 
 fn entries(options: &CompareOptions, layout: &Layout) -> Vec<Entry> {
@@ -99,24 +118,35 @@ fn entries(options: &CompareOptions, layout: &Layout) -> Vec<Entry> {
                 Err(error) => cell.fail(error.why()),
             }
             let (subject, program) = (**subject, program.clone().ok());
-            entries.push(Entry { workload, subject, program, cell, spent: Duration::ZERO });
+            entries.push(Entry { workload, subject, program, cell, warm_up: None, spent: Duration::ZERO });
         }
     }
     entries
 }
 
 fn measure(entries: &mut [Entry], options: &CompareOptions, inputs: &Inputs) {
-    eprintln!("warming up");
-    entries.iter_mut().for_each(|entry| entry.run(inputs, options, Counts::IfLong));
+    let begun = Instant::now();
+    let is_over = || begun.elapsed() >= options.whole_budget;
+    let warm_up = WARM_UP.min(options.budget);
+    for group in entries.chunk_by_mut(|a, b| a.workload == b.workload) {
+        eprintln!("warming up {}", group[0].workload.name);
+        for entry in group.iter_mut().take_while(|_| !is_over()) {
+            entry.warm_up = entry.run(inputs, options, warm_up);
+        }
+    }
     let mut order = Order::from_clock();
     let mut turns: Vec<usize> = (0..entries.len()).collect();
     for round in 1..=options.rounds {
-        eprintln!("round {round} of {}", options.rounds);
+        eprintln!("round {round} of {}, after {} s", options.rounds, begun.elapsed().as_secs());
         order.shuffle(&mut turns);
-        for &turn in &turns {
-            entries[turn].run(inputs, options, Counts::Always);
+        for &turn in turns.iter().take_while(|_| !is_over()) {
+            if let Some(sample) = entries[turn].run(inputs, options, options.budget) {
+                entries[turn].cell.add(Ok(sample));
+            }
         }
     }
+    eprintln!("measured for {} s", begun.elapsed().as_secs());
+    entries.iter_mut().for_each(Entry::settle);
 }
 
 /// Fails the cells whose checksum is not System's, or the first subject's where System is left out. System's row
@@ -131,57 +161,50 @@ fn check_work(entries: &mut [Entry]) {
 }
 
 /// What each subject keeps.
-fn subjects(options: &CompareOptions, layout: &Layout) -> Table {
-    let mut table = Table::new([Column::text("subject"), Column::text("version"), Column::text("keeps")]);
-    for subject in &options.subjects {
-        table.push([subject.name.to_owned(), subject.version(layout), subject.keeps.to_owned()]);
-    }
-    table
+fn kept(options: &CompareOptions, layout: &Layout) -> Vec<Kept> {
+    let kept = |subject: &Subject| Kept {
+        subject: subject.name.to_owned(),
+        version: subject.version(layout),
+        keeps: subject.keeps.to_owned(),
+        role: subject.role(),
+    };
+    options.subjects.iter().map(kept).collect()
 }
 
-fn table(entries: &[Entry]) -> Table {
-    let mut table = Table::new([
-        Column::text("workload"),
-        Column::text("subject"),
-        Column::number("median"),
-        Column::number("min..max"),
-        Column::text("unit"),
-        Column::number("runs"),
-        Column::number("ratio to system"),
-    ]);
+/// One metric after the other, each of all subjects. What has no numbers has one row.
+fn rows(entries: &[Entry]) -> Vec<Row> {
+    let mut rows = Vec::new();
     for group in entries.chunk_by(|a, b| a.workload == b.workload) {
-        // One metric after the other, each of all subjects. What has no numbers has one row.
+        let row = |entry: &Entry, outcome| Row {
+            workload: entry.workload.name.to_owned(),
+            subject: entry.subject.name.to_owned(),
+            outcome,
+        };
         let metrics = group.iter().map(|entry| entry.cell.series().len()).max().unwrap_or(0).max(1);
         for metric in 0..metrics {
             for entry in group {
                 match entry.cell.series().get(metric) {
-                    Some(series) => table.push(row(entry, series, metric, group)),
-                    None if metric == 0 => {
-                        let why = entry.cell.gap().unwrap_or("no process ran");
-                        table.push([entry.workload.name, entry.subject.name, why].map(str::to_owned));
-                    }
+                    Some(series) => rows.extend(measured(series, metric, group).map(|outcome| row(entry, outcome))),
+                    None if metric == 0 => rows.push(row(entry, missing(&entry.cell))),
                     None => {}
                 }
             }
         }
     }
-    table
+    rows
 }
 
-fn row(entry: &Entry, series: &Series, metric: usize, group: &[Entry]) -> Vec<String> {
-    let Summary { median, min, max } = series.summary().expect("a series has values");
+fn measured(series: &Series, metric: usize, group: &[Entry]) -> Option<Outcome> {
+    let summary = series.summary()?;
     let system = group.iter().find(|entry| entry.subject.is_system());
     let system = system.and_then(|system| system.cell.series().get(metric)).and_then(Series::summary);
-    let ratio = system.map(|system| series.metric.ratio(median, system.median));
-    let alone = entry.cell.series().len() == 1;
-    let workload = entry.workload.name;
-    vec![
-        if alone { workload.to_owned() } else { format!("{workload}.{}", series.metric.name) },
-        entry.subject.name.to_owned(),
-        number::decimal(median),
-        format!("{}..{}", number::decimal(min), number::decimal(max)),
-        series.metric.unit.clone(),
-        series.runs().to_string(),
-        ratio.map_or("-".to_owned(), number::decimal),
-    ]
+    let ratio = system.map(|system| series.metric.ratio(summary.median, system.median));
+    // Of a time that is zero there is none.
+    let ratio = ratio.filter(|ratio| ratio.is_finite());
+    Some(Outcome::Measured(Measured::new(series.metric.clone(), summary, ratio, series.values.clone())))
+}
+
+fn missing(cell: &Cell) -> Outcome {
+    let reason = cell.gap().unwrap_or("no process ran").to_owned();
+    Outcome::Missing { reason, failed: cell.failure().is_some() }
 }

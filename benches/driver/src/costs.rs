@@ -59,8 +59,8 @@ pub(crate) fn costs(options: &CostsOptions, words: &[String]) -> Result<(), Stri
     let measured = PROCESSES.iter().zip(&values).flat_map(|(process, values)| process.costs.iter().zip(values));
     measured.for_each(|(cost, values)| table.push(row(cost, values)));
     println!("{}", machine::describe(&layout, words));
-    println!("method   medians; rounds: {}, and {BEGINS_A_ROUND} process starts in each\n", options.rounds);
-    print!("{table}");
+    println!("- method: medians; rounds: {}, and {BEGINS_A_ROUND} process starts in each\n", options.rounds);
+    print!("{}", table.markdown());
     Ok(())
 }
 

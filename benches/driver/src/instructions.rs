@@ -7,10 +7,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::expected::{Count, Expected, Toolchain, Verdict};
 use crate::layout::Layout;
 use crate::machine;
 use crate::number;
-use crate::options::InstructionsOptions;
+use crate::options::{ExpectedCounts, InstructionsOptions};
 use crate::process;
 use crate::subject::Subject;
 use crate::table::{Column, Table};
@@ -20,37 +21,73 @@ const COUNTED_FUNCTION: &str = "workloads::pairs::repeat*";
 const PAIRS_A_LAP: u64 = 4096;
 const LAPS: [u64; 2] = [1, 3];
 
+const BEFORE_START: &str = "heaptally before start";
+
 /// What a pair may cost above System's in a program that installs heaptally and does not start it.
 const LIMIT_BEFORE_START: u64 = 40;
 
 /// # Errors
 ///
-/// If a count failed, or if a pair before `start` is above its limit, after all counts are printed.
+/// If a count failed, differs from what is expected, or if a pair before `start` is above its limit; the latter two after
+/// all counts are printed.
 pub(crate) fn instructions(options: &InstructionsOptions, words: &[String]) -> Result<(), String> {
     let layout = Layout::find()?;
     let build = |subject: Subject| subject.build(&layout).map_err(|error| error.why());
     let system = build(Subject::system())?;
     let heaptally = build(Subject::heaptally())?;
 
-    let columns = [Column::text("workload"), Column::text("subject"), Column::number("instructions a pair")];
-    let mut table =
-        Table::new(columns.into_iter().chain([Column::number("above"), Column::number("ratio")]).collect::<Vec<_>>());
-    let mut most_above = 0;
+    let mut table = Table::new([
+        Column::text("workload"),
+        Column::text("subject"),
+        Column::number("instructions a pair"),
+        Column::number("above"),
+        Column::number("ratio"),
+    ]);
+    let mut counts = Vec::new();
     for workload in &options.workloads {
         eprintln!("counting {}", workload.name);
         let base = a_pair(&system, workload.name, &[])?;
         let off = a_pair(&heaptally, workload.name, &["--before-start"])?;
         let on = a_pair(&heaptally, workload.name, &[])?;
-        most_above = most_above.max(off.saturating_sub(base));
-        for (subject, count) in [("system", base), ("heaptally before start", off), ("heaptally", on)] {
-            let above = number::whole(count.saturating_sub(base));
+        for (subject, count) in [("system", base), (BEFORE_START, off), ("heaptally", on)] {
+            let above_system = count.saturating_sub(base);
             let ratio = number::decimal(count as f64 / base as f64);
-            table.push([workload.name.to_owned(), subject.to_owned(), number::whole(count), above, ratio]);
+            let (workload, subject) = (workload.name.to_owned(), subject.to_owned());
+            let numbers = [number::whole(count), number::whole(above_system), ratio];
+            table.push([workload.clone(), subject.clone()].into_iter().chain(numbers).collect::<Vec<_>>());
+            if subject != "system" {
+                counts.push(Count { workload, subject, above_system });
+            }
         }
     }
-    println!("{}\n\n{table}", machine::describe(&layout, words));
-    if most_above > LIMIT_BEFORE_START {
-        return Err(format!("a pair before start costs {most_above} above system, the limit is {LIMIT_BEFORE_START}"));
+    println!("{}\n\n{}", machine::describe(&layout, words), table.markdown());
+    let different = match options.expected {
+        ExpectedCounts::Update => update(&layout, &counts),
+        ExpectedCounts::Compare => judge(&layout, &counts),
+    };
+    let before_start = counts.iter().filter(|count| count.subject == BEFORE_START).map(|count| count.above_system);
+    match before_start.max() {
+        Some(most) if most > LIMIT_BEFORE_START => {
+            Err(format!("a pair before start costs {most} above system, the limit is {LIMIT_BEFORE_START}"))
+        }
+        _ => different,
+    }
+}
+
+fn update(layout: &Layout, counts: &[Count]) -> Result<(), String> {
+    let path = Expected::path(layout);
+    Expected { made_by: Toolchain::here(), counts: counts.to_vec() }.write(&path)?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+fn judge(layout: &Layout, counts: &[Count]) -> Result<(), String> {
+    match Expected::read(&Expected::path(layout))?.judge(&Toolchain::here(), counts) {
+        Verdict::Same(counts) => println!("{counts} counts are as expected"),
+        Verdict::NotCompared(why) => println!("not compared with what is expected: {why}"),
+        Verdict::Different(lines) => {
+            return Err(format!("{}; if that is meant: instructions --update", lines.join("; ")));
+        }
     }
     Ok(())
 }

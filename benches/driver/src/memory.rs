@@ -61,7 +61,7 @@ pub(crate) fn memory(options: &MemoryOptions, words: &[String]) -> Result<(), St
 
     println!("{}", machine::describe(&layout, words));
     println!(
-        "method   medians of resident bytes a block; processes for each cell: {}; no huge pages\n",
+        "- method: medians of resident bytes a block; processes for each cell: {}; no huge pages\n",
         options.rounds
     );
     print!("{}", memory_table::text(&options.pairs, &rows));

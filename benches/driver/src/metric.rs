@@ -1,13 +1,17 @@
 //! What a value of a workload is: most have one metric, some have several.
 
-#[derive(Clone, Debug, PartialEq)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Metric {
+    #[serde(rename = "metric")]
     pub(crate) name: String,
     pub(crate) unit: String,
     pub(crate) better: Better,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Better {
     Lower,
     Higher,

@@ -1,13 +1,15 @@
 //! The command line. Pure: words in, a task or one line of complaint out.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::outputs::Outputs;
 use crate::subject::{self, Pair, Subject};
 use crate::workload::{self, Workload};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release -p heaptally-bench -- [OPTIONS]
-       cargo run --release -p heaptally-bench -- instructions [--only W[,W]]
+       cargo run --release -p heaptally-bench -- instructions [--only W[,W] | --update]
        cargo run --release -p heaptally-bench -- costs [--rounds N]
        cargo run --release -p heaptally-bench -- memory [--subjects S[,S]] [--rounds N] [--quick]
 
@@ -15,9 +17,16 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
                     tree
   --subjects S[,S]  these subjects instead of all
   --rounds N        so many processes for each cell: 7 by default, 5 of `costs`, 3 of `memory`
-  --quick           3 rounds of a twentieth of a second, and no subject that takes longer than 5 s; of `memory`,
-                    one round of a sixteenth of the blocks
-  instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit
+  --quick           less than two minutes after the build: 3 rounds of a fortieth of a second, one run of what takes
+                    longer than half a second, none of what takes longer than 3 s; of `memory`, one round of a
+                    sixteenth of the blocks
+  --json FILE       writes all numbers with their samples, for scripts and for --baseline
+  --svg DIR         writes a plot for each workload
+  --baseline FILE   compares with what --json wrote earlier; an unreadable file ends with status 2
+  --fail-above P    ends with status 1 if heaptally is worse than the baseline by more than P percent, and by more
+                    than its runs differ
+  instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit, or if a
+                    count differs from benches/instructions.json by more than 2 %; --update writes that file
   costs             start, snapshots, pauses and the aggregator: what heaptally costs beside the time of allocations
   memory            resident bytes a block, of allocators alone and with heaptally over them";
 
@@ -43,11 +52,36 @@ pub(crate) struct CompareOptions {
     pub(crate) cell_budget: Duration,
     /// A process that takes longer is ended, and its cell has no number.
     pub(crate) process_limit: Duration,
+    /// No process is begun when all have taken this long.
+    pub(crate) whole_budget: Duration,
+    pub(crate) extent: Extent,
+    pub(crate) outputs: Outputs,
+    /// What an earlier run wrote.
+    pub(crate) baseline: Option<PathBuf>,
+    /// In percent; only with a baseline.
+    pub(crate) fail_above: Option<f64>,
+}
+
+/// What a comparison is good for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Extent {
+    /// A result.
+    Full,
+    /// A look.
+    Quick,
 }
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct InstructionsOptions {
     pub(crate) workloads: Vec<&'static Workload>,
+    pub(crate) expected: ExpectedCounts,
+}
+
+/// What is done with the committed counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ExpectedCounts {
+    Compare,
+    Update,
 }
 
 #[derive(Debug, PartialEq)]
@@ -68,6 +102,8 @@ pub(crate) struct MemoryOptions {
 
 pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
     let (mut only, mut subjects, mut rounds, mut quick, mut command) = (None, None, None, false, None);
+    let (mut outputs, mut baseline, mut fail_above) = (Outputs::default(), None, None);
+    let mut expected = ExpectedCounts::Compare;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -75,11 +111,27 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             "--help" | "-h" => return Ok(Task::Help),
             "costs" | "instructions" | "memory" => command = Some(word.as_str()),
             "--quick" => quick = true,
+            "--update" => expected = ExpectedCounts::Update,
             "--only" => only = Some(list(value()?, workload::find)?),
             "--subjects" => subjects = Some(list(value()?, subject::find)?),
             "--rounds" => rounds = Some(count(value()?)?),
+            "--json" => outputs.json = Some(PathBuf::from(value()?)),
+            "--svg" => outputs.svg = Some(PathBuf::from(value()?)),
+            "--baseline" => baseline = Some(PathBuf::from(value()?)),
+            "--fail-above" => fail_above = Some(percent(value()?)?),
             _ => return Err(format!("unknown argument {word}; --help lists them")),
         }
+    }
+    if let Some(command) = command
+        && (outputs != Outputs::default() || baseline.is_some() || fail_above.is_some())
+    {
+        return Err(format!("`{command}` takes no --json, --svg, --baseline or --fail-above"));
+    }
+    if fail_above.is_some() && baseline.is_none() {
+        return Err("--fail-above needs a --baseline".to_owned());
+    }
+    if expected == ExpectedCounts::Update && command != Some("instructions") {
+        return Err("--update is of `instructions`".to_owned());
     }
     match command {
         Some("costs") if only.is_some() || subjects.is_some() || quick => {
@@ -96,25 +148,33 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             Ok(Task::Memory(MemoryOptions { pairs, rounds: rounds.unwrap_or(usual_rounds), fewer }))
         }
         Some(_) if subjects.is_some() || rounds.is_some() || quick => {
-            Err("`instructions` takes no option but --only".to_owned())
+            Err("`instructions` takes no option but --only or --update".to_owned())
         }
-        Some(_) => instructions(only),
+        Some(_) if expected == ExpectedCounts::Update && only.is_some() => {
+            Err("--update writes all counts: leave out --only".to_owned())
+        }
+        Some(_) => instructions(only, expected),
         None => Ok(Task::Compare(CompareOptions {
             workloads: only.unwrap_or_else(|| workload::WORKLOADS.iter().collect()),
             subjects: subjects.unwrap_or_else(subject::all),
             rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
-            budget: Duration::from_millis(if quick { 50 } else { 1000 }),
-            cell_budget: Duration::from_secs(if quick { 1 } else { 30 }),
-            process_limit: Duration::from_secs(if quick { 5 } else { 120 }),
+            budget: Duration::from_millis(if quick { 25 } else { 1000 }),
+            cell_budget: Duration::from_millis(if quick { 500 } else { 30_000 }),
+            process_limit: Duration::from_secs(if quick { 3 } else { 120 }),
+            whole_budget: Duration::from_secs(if quick { 105 } else { 24 * 3600 }),
+            extent: if quick { Extent::Quick } else { Extent::Full },
+            outputs,
+            baseline,
+            fail_above,
         })),
     }
 }
 
-fn instructions(only: Option<Vec<&'static Workload>>) -> Result<Task, String> {
+fn instructions(only: Option<Vec<&'static Workload>>, expected: ExpectedCounts) -> Result<Task, String> {
     let workloads = only.unwrap_or_else(|| workload::WORKLOADS.iter().filter(|workload| workload.counted).collect());
     match workloads.iter().find(|workload| !workload.counted) {
         Some(workload) => Err(format!("`instructions` counts pairs33 and pairs73, not {}", workload.name)),
-        None => Ok(Task::Instructions(InstructionsOptions { workloads })),
+        None => Ok(Task::Instructions(InstructionsOptions { workloads, expected })),
     }
 }
 
@@ -134,6 +194,13 @@ fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err(format!("--rounds {text}: a whole number above zero is needed")),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(percent),
+        _ => Err(format!("--fail-above {text}: a number of percent from 0 to 1000 is needed")),
     }
 }
 
@@ -181,6 +248,14 @@ mod tests {
     }
 
     #[test]
+    fn files_are_named() {
+        let options = compared("--json new.json --svg plots --baseline old.json --fail-above 7.5");
+        let outputs = Outputs { json: Some("new.json".into()), svg: Some("plots".into()) };
+        assert_eq!((options.outputs, options.baseline), (outputs, Some("old.json".into())));
+        assert_eq!(options.fail_above, Some(7.5));
+    }
+
+    #[test]
     fn complaints_name_the_word() {
         let complaint = |line| parsed(line).expect_err(line);
         assert_eq!(
@@ -192,9 +267,17 @@ mod tests {
         );
         assert_eq!(complaint("--only"), "--only needs a value");
         assert_eq!(complaint("--rounds 0"), "--rounds 0: a whole number above zero is needed");
+        assert_eq!(
+            complaint("--baseline a.json --fail-above much"),
+            "--fail-above much: a number of percent from 0 to 1000 is needed"
+        );
+        assert_eq!(complaint("--fail-above 5"), "--fail-above needs a --baseline");
+        assert_eq!(complaint("memory --json a.json"), "`memory` takes no --json, --svg, --baseline or --fail-above");
         assert_eq!(complaint("--fast"), "unknown argument --fast; --help lists them");
         assert_eq!(complaint("instructions --only json"), "`instructions` counts pairs33 and pairs73, not json");
-        assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only");
+        assert_eq!(complaint("instructions --quick"), "`instructions` takes no option but --only or --update");
+        assert_eq!(complaint("instructions --update --only pairs33"), "--update writes all counts: leave out --only");
+        assert_eq!(complaint("--update"), "--update is of `instructions`");
         assert_eq!(complaint("costs --quick"), "`costs` takes no option but --rounds");
         assert_eq!(complaint("memory --only json"), "`memory` takes no --only");
         assert_eq!(complaint("memory --subjects system,dhat"), "`memory` compares pairs: --subjects system,heaptally");

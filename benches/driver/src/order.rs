@@ -10,7 +10,7 @@ impl Order {
         Self::from_seed(now)
     }
 
-    fn from_seed(seed: u64) -> Self {
+    pub(crate) fn from_seed(seed: u64) -> Self {
         // Never zero, where the generator would stay.
         Self(seed | 1)
     }
@@ -22,7 +22,7 @@ impl Order {
     }
 
     /// A number from 0 to `limit - 1`, by xorshift.
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -48,9 +48,14 @@ impl Sample {
         launch.output(limits.process)?.as_deref().map(Self::parse).transpose()
     }
 
-    /// Reads lines of `key=value` words, one for each metric; further keys are allowed.
+    /// Reads lines of `key=value` words, one for each metric; further keys are allowed, and so are lines of the tool that
+    /// the program runs under.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let readings = text.lines().map(Reading::parse).collect::<Result<_, _>>()?;
+        let lines: Vec<&str> = text.lines().filter(|line| word(line, "metric").is_ok()).collect();
+        if lines.is_empty() {
+            return Err(format!("printed no metric: {}", text.trim()));
+        }
+        let readings = lines.into_iter().map(Reading::parse).collect::<Result<_, _>>()?;
         // The same in every line.
         Ok(Self { readings, checksum: word(text, "checksum")?.to_owned() })
     }
@@ -105,6 +110,13 @@ mod tests {
             reading("p99", "us", Better::Lower, 120.0),
         ];
         assert_eq!(Sample::parse(text), Ok(Sample { readings, checksum: "a".to_owned() }));
+    }
+
+    #[test]
+    fn what_a_tool_prints_around_it_is_left_out() {
+        let text = "output will be written to \"/tmp/a.raw\"\nmetric=time unit=ns/pair better=lower value=14.5 checksum=3f800\n\
+                    finished: a=1\n";
+        assert_eq!(Sample::parse(text), Ok(Sample::of("ns/pair", 14.5, "3f800")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::process::Command;
 use crate::catalog::{BROKEN, SUBJECTS};
 use crate::layout::Layout;
 use crate::process;
+use crate::record::Role;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Subject {
@@ -97,6 +98,16 @@ impl Subject {
 
     pub(crate) fn is_system(&self) -> bool {
         self.name == "system"
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        if self.name.starts_with("heaptally") {
+            Role::Heaptally
+        } else if self.keeps.starts_with("nothing") {
+            Role::Allocator
+        } else {
+            Role::Tracker
+        }
     }
 
     fn folder(&self, layout: &Layout) -> PathBuf {
@@ -210,6 +221,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn allocators_are_those_that_keep_nothing() {
+        let of = |role| {
+            all().iter().filter(|subject| subject.role() == role).map(|subject| subject.name).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Role::Allocator), ["system", "jemalloc", "mimalloc", "jemalloc_prof-off"]);
+        let ours = ["heaptally-off", "heaptally-paused", "heaptally", "heaptally_jemalloc", "heaptally_mimalloc"];
+        assert_eq!(of(Role::Heaptally), ours);
     }
 
     #[test]
