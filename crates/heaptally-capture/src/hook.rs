@@ -51,7 +51,7 @@ pub struct Origin(Option<StackId>);
 ///
 /// # Safety
 ///
-/// The block was allocated with [`tag::tagged_layout`] just now and is the caller's; `head` is the calling thread's, and
+/// The block was allocated with [`crate::tag::tagged_layout`] just now and is the caller's; `head` is the calling thread's, and
 /// off.
 #[inline]
 pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) -> bool {
@@ -87,7 +87,7 @@ pub unsafe fn freed_off(head: &Head, address: *mut u8, size: usize) -> bool {
 ///
 /// # Safety
 ///
-/// The block was allocated with [`tag::tagged_layout`] and is the caller's.
+/// The block was allocated with [`crate::tag::tagged_layout`] and is the caller's.
 #[inline]
 pub unsafe fn has_slot(address: *mut u8, size: usize) -> bool {
     // SAFETY: the caller's block.
@@ -98,7 +98,7 @@ pub unsafe fn has_slot(address: *mut u8, size: usize) -> bool {
 ///
 /// # Safety
 ///
-/// `block` was allocated with [`tag::tagged_layout`] just now and is the caller's; `thread` is the calling thread;
+/// `block` was allocated with [`crate::tag::tagged_layout`] just now and is the caller's; `thread` is the calling thread;
 /// `entry` was read in a function that has not returned.
 #[inline]
 pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
