@@ -29,7 +29,7 @@ use refusal::Refusal;
 static ALLOC: TallyAlloc<Placing> = TallyAlloc::new(Placing);
 
 const THREADS: usize = 3;
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 100;
 /// Of a thread in a round.
 const BLOCKS: usize = 4;
 const BYTES: usize = 1000;
@@ -49,7 +49,7 @@ impl Gate {
         let mut spins = 0;
         while self.0.load(Ordering::SeqCst) < passage * THREADS {
             spins += 1;
-            if spins % 1000 == 0 {
+            if spins % 100 == 0 {
                 thread::yield_now();
             }
             spin_loop();
