@@ -18,7 +18,11 @@ const MARGIN: f64 = 12.0;
 
 /// `None` if System has no number, so that there are no ratios.
 pub(crate) fn chart(title: &str, metric: &Metric, rows: &[Row], record: &Record) -> Option<String> {
-    let shown: Vec<&Row> = rows.iter().filter(|row| row.measured().is_none_or(|own| own.metric == *metric)).collect();
+    let mut shown: Vec<&Row> =
+        rows.iter().filter(|row| row.measured().is_none_or(|own| own.metric == *metric)).collect();
+    // What has no number stands in the rows of the first metric.
+    let order = |row: &&Row| record.subjects.iter().position(|kept| kept.subject == row.subject);
+    shown.sort_by_key(order);
     let system = shown.iter().find_map(|row| record.system_of(row))?;
     let ranges = shown.iter().filter_map(|row| row.measured()).map(|own| own.ratio_range(system.median));
     let (low, high) = ranges.fold((1.0_f64, 1.0_f64), |(low, high), range| (low.min(range.0), high.max(range.1)));

@@ -129,7 +129,7 @@ impl Change {
             _ if fail_above.is_some_and(|percent| self.is_above(percent)) => "**regression**".to_owned(),
             Some((low, _)) if low > 0.0 => "worse".to_owned(),
             Some((_, high)) if high < 0.0 => "better".to_owned(),
-            Some(_) => "the same".to_owned(),
+            Some(_) => "within the runs".to_owned(),
         }
     }
 }
@@ -218,7 +218,7 @@ mod tests {
         let old = record(&[("system", &[10.0, 10.0, 10.0]), ("heaptally", &[20.0, 30.0, 40.0])]);
         let new = record(&[("system", &[10.0, 10.0, 10.0]), ("heaptally", &[36.0, 45.0, 60.0])]);
         let change = only(&old, &new, "heaptally");
-        assert_eq!((change.percent, change.verdict(Some(5.0)).as_str()), (50.0, "the same"));
+        assert_eq!((change.percent, change.verdict(Some(5.0)).as_str()), (50.0, "within the runs"));
         assert_eq!(compare(&old, &new).judge(5.0), Ok(()));
     }
 

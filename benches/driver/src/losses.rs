@@ -1,10 +1,11 @@
 //! Where another tracker is faster than heaptally. Pure.
 
+use crate::bootstrap::LEAST_SAMPLES;
 use crate::number;
 use crate::record::{self, Measured, Record, Role, Row};
 
-/// A line for each metric in which heaptally loses, by medians, to what keeps something as well. A `~` marks those whose
-/// processes' times overlap heaptally's.
+/// A line for each metric in which heaptally loses, by medians, to what keeps something as well. A `~` marks those that
+/// are not sure: their processes' values overlap heaptally's, or are too few.
 pub(crate) fn losses(record: &Record) -> Vec<String> {
     let mut lines = Vec::new();
     for rows in record.workloads() {
@@ -20,7 +21,8 @@ pub(crate) fn losses(record: &Record) -> Vec<String> {
                 let Some(their) = row.measured().filter(|their| metric.ratio(our.median, their.median) > 1.0) else {
                     continue;
                 };
-                let overlap = if their.min <= our.max && our.min <= their.max { "~" } else { "" };
+                let is_known = their.runs.min(our.runs) >= LEAST_SAMPLES;
+                let overlap = if is_known && (their.min > our.max || our.min > their.max) { "" } else { "~" };
                 let named = format!("{} {}{overlap}", row.subject, cost(their));
                 faster.push((metric.ratio(our.median, their.median), named));
             }
@@ -57,9 +59,10 @@ mod tests {
             ("mimalloc", &[5.0, 5.0, 5.0]),
             ("near", &[20.0, 23.0, 26.0]),
             ("stats_alloc", &[13.0, 13.0, 13.0]),
+            ("once", &[21.0]),
             ("dhat", &[900.0]),
         ]);
-        assert_eq!(losses(&record), ["`pairs33` (2.40): stats_alloc 1.30, near 2.30~"]);
+        assert_eq!(losses(&record), ["`pairs33` (2.40): stats_alloc 1.30, once 2.10~, near 2.30~"]);
     }
 
     #[test]

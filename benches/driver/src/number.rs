@@ -12,7 +12,7 @@ pub(crate) fn decimal(value: f64) -> String {
 /// A number with its unit; from ten thousand nanoseconds in a larger one.
 pub(crate) fn amount(value: f64, unit: &str) -> String {
     match unit.strip_prefix("ns/") {
-        Some(operation) if value >= 1e7 => format!("{} ms/{operation}", decimal(value / 1e6)),
+        Some(operation) if value >= 1e6 => format!("{} ms/{operation}", decimal(value / 1e6)),
         Some(operation) if value >= 1e4 => format!("{} us/{operation}", decimal(value / 1e3)),
         _ => format!("{} {unit}", decimal(value)),
     }
@@ -41,8 +41,8 @@ mod tests {
 
     #[test]
     fn many_nanoseconds_are_told_in_larger_units() {
-        let amounts = [(9_876.0, "ns/pair"), (36_520.0, "ns/file"), (1.2e7, "ns/parse"), (1.2e7, "requests/s")];
-        let expected = ["9,876 ns/pair", "36.5 us/file", "12.0 ms/parse", "12,000,000 requests/s"];
+        let amounts = [(9_876.0, "ns/pair"), (36_520.0, "ns/file"), (7.9e6, "ns/parse"), (1.2e7, "requests/s")];
+        let expected = ["9,876 ns/pair", "36.5 us/file", "7.90 ms/parse", "12,000,000 requests/s"];
         assert_eq!(amounts.map(|(value, unit)| amount(value, unit)), expected);
     }
 

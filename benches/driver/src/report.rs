@@ -72,7 +72,7 @@ fn losses_section(record: &Record) -> String {
     if losses.is_empty() {
         return "\n### Where heaptally loses\n\nNo tracker that was measured is faster.\n".to_owned();
     }
-    let head = "### Where heaptally loses\n\nTo what keeps something as well, if not the same; `~`: the times overlap.";
+    let head = "### Where heaptally loses\n\nTo what keeps something as well, if not the same; `~`: the runs overlap, or are fewer than 3.";
     list(head, &losses)
 }
 

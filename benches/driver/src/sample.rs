@@ -70,7 +70,8 @@ impl Sample {
 
 impl Reading {
     pub(crate) fn parse(line: &str) -> Result<Self, String> {
-        let value = word(line, "value")?.parse().map_err(|_| format!("printed no number: {}", line.trim()))?;
+        let value = word(line, "value")?.parse().ok().filter(|value: &f64| value.is_finite());
+        let value = value.ok_or(format!("printed no number: {}", line.trim()))?;
         let better = match word(line, "better")? {
             "lower" => Better::Lower,
             "higher" => Better::Higher,
@@ -124,6 +125,7 @@ mod tests {
         let line = "metric=time value=1 unit=x better=lower";
         assert_eq!(Sample::parse(line), Err(format!("printed no checksum: {line}")));
         assert!(Sample::parse("metric=time better=lower value=fast unit=x checksum=0").is_err());
+        assert!(Sample::parse("metric=time better=lower value=NaN unit=x checksum=0").is_err());
         assert!(Sample::parse("metric=time better=maybe value=1 unit=x checksum=0").is_err());
         assert!(Sample::parse("").is_err());
     }

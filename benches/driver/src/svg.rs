@@ -119,7 +119,9 @@ pub(crate) fn class(role: Role) -> &'static str {
     }
 }
 
+/// Also without control characters, as a compiler's colours: there is no way to write those.
 fn escaped(text: &str) -> String {
+    let text: String = text.chars().filter(|letter| !letter.is_control()).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn text_cannot_end_its_element() {
         let mut drawing = Drawing::default();
-        drawing.text((1.0, 2.0), Anchor::End, "quiet", "expected `Vec<u8>` & more");
+        drawing.text((1.0, 2.0), Anchor::End, "quiet", "expected \u{1b}`Vec<u8>` & more");
         let expected = "<text x=\"1.0\" y=\"2.0\" text-anchor=\"end\" class=\"quiet\">expected `Vec&lt;u8&gt;` &amp; more</text>\n";
         assert_eq!(drawing.body, expected);
         let svg = drawing.finish((300.0, 20.4));
