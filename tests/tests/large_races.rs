@@ -7,6 +7,8 @@
 mod bump;
 #[path = "common/conserved.rs"]
 mod conserved;
+#[path = "common/own_mmap.rs"]
+mod own_mmap;
 #[path = "common/placing.rs"]
 mod placing;
 #[path = "common/refusal.rs"]
@@ -139,39 +141,21 @@ thread_local! {
     static MEANWHILE: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// # Safety
-///
-/// As libc's.
-// SAFETY: has the signature of the function whose place it takes, and does what that one does, or fails as it may.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mmap(
-    address: *mut c_void,
-    len: usize,
-    access: c_int,
-    kind: c_int,
-    file: c_int,
-    offset: libc::off_t,
-) -> *mut c_void {
-    if is_for_a_region(len) {
-        let mut answer = ANSWER.get();
-        if let Some([first, meanwhile]) = ANSWERS.take() {
-            ANSWER.set(meanwhile);
-            // SAFETY: not of size zero.
-            MEANWHILE.set(unsafe { alloc(layout()) });
-            answer = first;
-        }
-        if answer == Answer::Refuses {
-            // SAFETY: this thread's own word.
-            unsafe { *libc::__errno_location() = libc::ENOMEM };
-            return libc::MAP_FAILED;
-        }
+/// What [`own_mmap`] asks.
+fn is_refused(len: usize, _kind: c_int) -> bool {
+    if !is_for_a_region(len) {
+        return false;
     }
-    // SAFETY: the caller's promise.
-    let mapped = unsafe { libc::syscall(libc::SYS_mmap, address, len, access, kind, file, offset) as *mut c_void };
-    if is_for_a_region(len) && mapped != libc::MAP_FAILED {
-        KEPT.fetch_add(1, Ordering::Relaxed);
+    let mut answer = ANSWER.get();
+    if let Some([first, meanwhile]) = ANSWERS.take() {
+        ANSWER.set(meanwhile);
+        // SAFETY: not of size zero.
+        MEANWHILE.set(unsafe { alloc(layout()) });
+        answer = first;
     }
-    mapped
+    // While the system refuses, too, which it does only where nobody asks how many there are.
+    KEPT.fetch_add(usize::from(answer == Answer::Maps), Ordering::Relaxed);
+    answer == Answer::Refuses
 }
 
 /// # Safety

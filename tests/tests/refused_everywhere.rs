@@ -1,9 +1,8 @@
 //! Each mapping of heaptally's own refused in turn, alone and with all after it: every allocation is served, every count
 //! is exact, and what was lost is shown.
 //!
-//! The program's own `mmap` takes the place of libc's. Heaptally's calls carry MAP_NORESERVE, and nobody else's that come
-//! by here: libc's allocator and its threads have names of their own for it. Each place is visited in a process of its own,
-//! since the first mapping is made before `main`.
+//! Heaptally's mappings carry MAP_NORESERVE, and nobody else's that come by here. Each place is visited in a process of its
+//! own, since the first mapping is made before `main`.
 
 #[cfg(heaptally_portable)]
 fn main() {}
@@ -14,8 +13,15 @@ fn main() {
 }
 
 #[cfg(not(heaptally_portable))]
+use on_linux::is_refused;
+
+#[cfg(not(heaptally_portable))]
+#[path = "common/own_mmap.rs"]
+mod own_mmap;
+
+#[cfg(not(heaptally_portable))]
 mod on_linux {
-    use std::ffi::{CStr, c_int, c_void};
+    use std::ffi::{CStr, c_int};
     use std::hint::black_box;
     use std::process::Command;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,34 +49,17 @@ mod on_linux {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
-    /// # Safety
-    ///
-    /// As libc's.
-    // SAFETY: has the signature of the function whose place it takes, and does what that one does, or fails as it may.
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn mmap(
-        address: *mut c_void,
-        len: usize,
-        access: c_int,
-        kind: c_int,
-        file: c_int,
-        offset: libc::off_t,
-    ) -> *mut c_void {
-        if kind & libc::MAP_NORESERVE != 0 {
-            let number = CALLS.fetch_add(1, Ordering::SeqCst);
-            if is_refused(number) {
-                REFUSED.fetch_add(1, Ordering::SeqCst);
-                // SAFETY: this thread's own word.
-                unsafe { *libc::__errno_location() = libc::ENOMEM };
-                return libc::MAP_FAILED;
-            }
+    /// What [`crate::own_mmap`] asks. Allocates nothing.
+    pub(crate) fn is_refused(_len: usize, kind: c_int) -> bool {
+        if kind & libc::MAP_NORESERVE == 0 {
+            return false;
         }
-        // SAFETY: the caller's promise.
-        unsafe { libc::syscall(libc::SYS_mmap, address, len, access, kind, file, offset) as *mut c_void }
+        let is_refused = is_refused_by_number(CALLS.fetch_add(1, Ordering::SeqCst));
+        REFUSED.fetch_add(usize::from(is_refused), Ordering::SeqCst);
+        is_refused
     }
 
-    /// Allocates nothing: asked inside the allocator.
-    fn is_refused(number: usize) -> bool {
+    fn is_refused_by_number(number: usize) -> bool {
         // SAFETY: nobody changes the environment of a child; a variable is a C string.
         let value = unsafe {
             let value = libc::getenv(VARIABLE.as_ptr());

@@ -1,16 +1,18 @@
 //! Memory that is refused to heaptally alone, by the inner allocator to its aggregator or by the system to its tables:
 //! the program goes on, blocks and bytes are counted, and what is missing is shown.
 //!
-//! The program's own `mmap` takes the place of libc's. Each case runs in a child of its own, since tracking starts once.
+//! Each case runs in a child of its own, since tracking starts once.
 #![cfg(not(heaptally_portable))]
 
 #[path = "common/child.rs"]
 mod child;
 #[path = "common/conserved.rs"]
 mod conserved;
+#[path = "common/own_mmap.rs"]
+mod own_mmap;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::hint::black_box;
 use std::ptr;
 use std::sync::Barrier;
@@ -47,26 +49,9 @@ unsafe impl GlobalAlloc for Limited {
     }
 }
 
-/// # Safety
-///
-/// As libc's.
-// SAFETY: has the signature of the function whose place it takes, and does what that one does, or fails as it may.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mmap(
-    address: *mut c_void,
-    len: usize,
-    access: c_int,
-    kind: c_int,
-    file: c_int,
-    offset: libc::off_t,
-) -> *mut c_void {
-    if len == REFUSED_MAPPING_BYTES.load(Ordering::Relaxed) {
-        // SAFETY: this thread's own word.
-        unsafe { *libc::__errno_location() = libc::ENOMEM };
-        return libc::MAP_FAILED;
-    }
-    // SAFETY: the caller's promise.
-    unsafe { libc::syscall(libc::SYS_mmap, address, len, access, kind, file, offset) as *mut c_void }
+/// What [`own_mmap`] asks.
+fn is_refused(len: usize, _kind: c_int) -> bool {
+    len == REFUSED_MAPPING_BYTES.load(Ordering::Relaxed)
 }
 
 fn config() -> Config {
