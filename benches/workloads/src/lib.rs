@@ -38,4 +38,4 @@ mod tree;
 mod work;
 mod xorshift;
 
-pub use run::{Hooks, Measured, lap, run, run_tracked};
+pub use run::{Hooks, Measured, lap, run, run_alone, run_tracked};

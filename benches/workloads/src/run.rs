@@ -1,6 +1,6 @@
 //! The `main` of every subject.
 
-use std::{env, iter, process, slice};
+use std::{env, iter, process, slice, thread};
 
 use crate::arguments::{Amount, Arguments, Tracking};
 use crate::clock::{Timed, time};
@@ -30,6 +30,22 @@ pub enum Measured {
     Paused,
     /// What blocks take: without names, so that no debug information is loaded and given back meanwhile.
     Memory,
+}
+
+/// [`run`] for an allocator alone: there is nothing to start and nothing to verify.
+///
+/// One thread is parked, as heaptally has its aggregator: glibc leaves out locks while a process has a single thread.
+#[inline]
+pub fn run_alone() {
+    run(park, || Ok(()));
+}
+
+fn park() {
+    thread::spawn(|| {
+        loop {
+            thread::park();
+        }
+    });
 }
 
 /// [`run_tracked`] for a subject that holds nothing for itself.

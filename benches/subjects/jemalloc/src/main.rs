@@ -1,10 +1,6 @@
 //! The workloads on jemalloc: what heaptally over it is compared with.
-//!
-//! One thread is parked, as heaptally has its aggregator.
 
 #![forbid(unsafe_code)]
-
-use std::thread;
 
 use tikv_jemallocator::Jemalloc;
 
@@ -12,17 +8,5 @@ use tikv_jemallocator::Jemalloc;
 static ALLOC: Jemalloc = Jemalloc;
 
 fn main() {
-    workloads::run(start, end);
-}
-
-fn start() {
-    thread::spawn(|| {
-        loop {
-            thread::park();
-        }
-    });
-}
-
-fn end() -> Result<(), String> {
-    Ok(())
+    workloads::run_alone();
 }

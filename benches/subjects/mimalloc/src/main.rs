@@ -1,10 +1,6 @@
 //! The workloads on mimalloc: what heaptally over it is compared with.
-//!
-//! One thread is parked, as heaptally has its aggregator.
 
 #![forbid(unsafe_code)]
-
-use std::thread;
 
 use mimalloc::MiMalloc;
 
@@ -12,17 +8,5 @@ use mimalloc::MiMalloc;
 static ALLOC: MiMalloc = MiMalloc;
 
 fn main() {
-    workloads::run(start, end);
-}
-
-fn start() {
-    thread::spawn(|| {
-        loop {
-            thread::park();
-        }
-    });
-}
-
-fn end() -> Result<(), String> {
-    Ok(())
+    workloads::run_alone();
 }
