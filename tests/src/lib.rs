@@ -7,6 +7,7 @@
 
 mod block;
 pub mod c_frames;
+mod counts;
 mod ledger;
 mod quiet;
 mod random;
@@ -17,6 +18,7 @@ mod watched;
 pub mod workload;
 
 pub use block::{Block, Refused};
+pub use counts::counts;
 pub use ledger::{Ledger, Oracle};
 pub use quiet::{assert_conserved, assert_settles, sum_of_rows};
 pub use random::Random;

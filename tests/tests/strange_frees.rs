@@ -14,6 +14,7 @@ use std::hint::black_box;
 
 use conserved::quiet_snapshot;
 use heaptally::{Counts, SiteKind, TallyAlloc};
+use heaptally_tests::counts;
 use refusal::Refusal;
 use regions::{Place, Regions, at};
 
@@ -46,15 +47,6 @@ fn free(block: *mut u8, size: usize) {
 fn resize(block: *mut u8, size: usize, place: Place, new_size: usize) -> *mut u8 {
     // SAFETY: as in `free`; the new size is not zero.
     at(place, || black_box(unsafe { ALLOC.realloc(block, layout(size), new_size) }))
-}
-
-fn counts(allocated: [u64; 2], freed: [u64; 2]) -> Counts {
-    Counts {
-        allocated_blocks: allocated[0],
-        allocated_bytes: allocated[1],
-        freed_blocks: freed[0],
-        freed_bytes: freed[1],
-    }
 }
 
 /// Of the rows of frees that nobody knows, and of blocks without a tag, in a snapshot that adds up.

@@ -15,6 +15,7 @@ use std::thread;
 
 use conserved::quiet_snapshot;
 use heaptally::{Counts, SiteKind, Snapshot, Symbolize, TallyAlloc};
+use heaptally_tests::counts;
 use refusal::Refusal;
 use regions::{Place, Regions, at};
 
@@ -55,15 +56,6 @@ fn row(snapshot: &Snapshot, function: &str) -> Counts {
 
 fn untagged(snapshot: &Snapshot) -> Counts {
     row(snapshot, SiteKind::Untagged.label())
-}
-
-fn counts(allocated: [u64; 2], freed: [u64; 2]) -> Counts {
-    Counts {
-        allocated_blocks: allocated[0],
-        allocated_bytes: allocated[1],
-        freed_blocks: freed[0],
-        freed_bytes: freed[1],
-    }
 }
 
 #[test]

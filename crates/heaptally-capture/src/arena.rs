@@ -96,7 +96,7 @@ impl Arena {
     /// knows how much of it is in use, and bounds it: it is in no sum here, and the limit does not refuse it.
     pub(crate) fn sparse<T: Zeroed>(&self) -> Option<NonNull<T>> {
         const { assert!(align_of::<T>() <= PAGE_BYTES) };
-        self.map_within_limit(size_of::<T>().next_multiple_of(PAGE_BYTES)).map(NonNull::cast)
+        self.ask_system(size_of::<T>().next_multiple_of(PAGE_BYTES)).map(NonNull::cast)
     }
 
     /// Gives back what [`Arena::sparse`] gave.
@@ -211,7 +211,7 @@ impl Arena {
 
     fn map(&self, len_bytes: usize) -> Option<NonNull<u8>> {
         self.take(len_bytes)?;
-        let address = self.map_within_limit(len_bytes);
+        let address = self.ask_system(len_bytes);
         if address.is_none() {
             self.mapped_bytes.fetch_sub(len_bytes, Ordering::Relaxed);
         }
@@ -235,7 +235,8 @@ impl Arena {
         }
     }
 
-    fn map_within_limit(&self, len_bytes: usize) -> Option<NonNull<u8>> {
+    /// Maps so many bytes, whatever the limit.
+    fn ask_system(&self, len_bytes: usize) -> Option<NonNull<u8>> {
         // While the system refuses, it is asked at every power of two, and every 4096th time: the hook comes by here
         // with every operation then, and a system call is not for every operation.
         let in_vain = &self.wanted_in_vain[len_bytes.ilog2() as usize];

@@ -51,8 +51,8 @@ pub struct Origin(Option<StackId>);
 ///
 /// # Safety
 ///
-/// The block was allocated with [`crate::tag::tagged_layout`] just now and is the caller's; `head` is the calling thread's, and
-/// off.
+/// The block was allocated with [`crate::tag::tagged_layout`] just now and is the caller's; `head` is the calling
+/// thread's, and off.
 #[inline]
 pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) -> bool {
     // SAFETY: the caller's block.

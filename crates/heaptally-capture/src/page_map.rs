@@ -152,8 +152,7 @@ impl<const SLOTS: usize> PageMap<SLOTS> {
     }
 
     fn resident_bytes(&self) -> usize {
-        let roots = sys::resident_bytes(NonNull::from(&self.roots).cast(), size_of_val(&self.roots));
-        let mut bytes = roots;
+        let mut bytes = sys::resident_bytes(NonNull::from(&self.roots).cast(), size_of_val(&self.roots));
         let mut leaf = self.leaves.load(Ordering::Acquire);
         // SAFETY: leaves are listed when they are whole, and stay for ever.
         while let Some(listed) = unsafe { leaf.as_ref() } {

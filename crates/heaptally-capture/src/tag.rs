@@ -175,7 +175,7 @@ impl Slot {
     ///
     /// As for [`Slot::write`].
     #[inline]
-    pub(crate) unsafe fn set(self, word: u64) {
+    unsafe fn set(self, word: u64) {
         // SAFETY: eight bytes that belong to the block.
         unsafe { self.address.write_unaligned(word) };
     }

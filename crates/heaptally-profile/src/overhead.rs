@@ -19,7 +19,8 @@ pub struct Overhead {
     /// of 256 bytes and more have their tags in the page map.
     pub tag_bytes: u64,
     /// Bytes of the page map that are in memory, which holds the tags of blocks of 256 bytes and more: whole pages, one
-    /// for every 128 KiB of addresses that have had such a block, and for every 2 MiB that have had one of 4 KiB and more. 0 when the system does not tell.
+    /// for every 128 KiB of addresses that have had such a block, and for every 2 MiB that have had one of 4 KiB and more.
+    /// 0 when the system does not tell.
     pub page_map_bytes: u64,
     /// Thread states in existence, in use or waiting for the next new thread.
     pub threads: u64,
