@@ -70,7 +70,9 @@ fn keeps_within(overhead: &Overhead, mapped_bytes_before: u64) -> Result<(), Str
 fn allocate(thread: usize) {
     let mut kept = [const { None::<Box<u64>> }; 64];
     for block in 0..BLOCKS {
-        stacks::at((block * 7 + thread) % 1000, 9, &mut || kept[block * 13 % 64] = Some(black_box(Box::new(7))));
+        // The last digit is the outermost call: the innermost frames of the stacks differ, however early they are cut.
+        let number = (block * 7 + thread) % 1000 * 1_000_000;
+        stacks::at(number, 9, &mut || kept[block * 13 % 64] = Some(black_box(Box::new(7))));
     }
 }
 
