@@ -2,9 +2,9 @@
 //! and how they are printed.
 //!
 //! A [`Snapshot`] is what the heap looked like at one moment. It has one [`Site`] per call stack
-//! and sums of them by function ([`Row`]); the difference of two is a [`Diff`]. Everything here is
-//! data and pure functions of it: no threads, no clock, no environment, no `unsafe`. Programs meet
-//! these types through the crate `heaptally`, which makes the snapshots.
+//! and sums of them by function or another [`Grouping`] ([`Row`]); the difference of two is a
+//! [`Diff`]. Everything here is data and pure functions of it: no threads, no clock, no environment,
+//! no `unsafe`. Programs meet these types through the crate `heaptally`, which makes the snapshots.
 //!
 //! A snapshot holds its own numbers and shares everything else: symbols and stacks are immutable,
 //! reference counted, and common to all snapshots of a process ([`StackTables`]).
@@ -33,9 +33,11 @@ mod check;
 mod chunked;
 mod counts;
 mod diff;
+mod diff_row;
 mod diff_table;
 mod file_names;
 mod frame;
+mod grouping;
 mod losses;
 mod overhead;
 mod row;
@@ -56,8 +58,10 @@ pub use captures::Captures;
 pub use check::{Counter, Violation};
 pub use chunked::{Chunked, ChunkedBuilder};
 pub use counts::Counts;
-pub use diff::{Diff, DiffRow};
+pub use diff::Diff;
+pub use diff_row::{DiffRow, Fate};
 pub use frame::{Frame, Line, Mapping};
+pub use grouping::Grouping;
 pub use losses::{Losses, UnknownFrees};
 pub use overhead::Overhead;
 pub use row::{Rank, Row};

@@ -120,6 +120,10 @@ impl Site {
     pub(crate) fn owner(&self) -> &Arc<Owner> {
         &self.owner
     }
+
+    pub(crate) fn stack(&self) -> Option<(Arc<StackTables>, NodeId)> {
+        self.tables.as_ref().map(|tables| (Arc::clone(tables), self.leaf))
+    }
 }
 
 #[cfg(test)]

@@ -111,9 +111,9 @@ impl fmt::Display for Percent {
 }
 
 /// A number and its noun: `1 block`, `2 blocks`.
-pub(crate) struct Plural(pub(crate) u64, pub(crate) &'static str);
+pub(crate) struct Plural<'a>(pub(crate) u64, pub(crate) &'a str);
 
-impl fmt::Display for Plural {
+impl fmt::Display for Plural<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ending = if self.0 == 1 { "" } else { "s" };
         write!(f, "{} {}{ending}", Grouped(self.0), self.1)

@@ -45,8 +45,8 @@ pub use config::{Config, OnMismatch, Symbolize, TraceReuse};
 pub use environment::EnvError;
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
-    Captures, Counter, Counts, Diff, DiffRow, Frame, Line, Location, Losses, Mapping, ModuleUse, Overhead, Rank, Row,
-    Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, Totals, UnknownFrees, Violation,
+    Captures, Counter, Counts, Diff, DiffRow, Fate, Frame, Grouping, Line, Location, Losses, Mapping, ModuleUse,
+    Overhead, Rank, Row, Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, Totals, UnknownFrees, Violation,
 };
 pub use module_name::ModuleError;
 pub use start_error::StartError;
