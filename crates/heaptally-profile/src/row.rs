@@ -68,8 +68,8 @@ impl Row {
         self.owner.location.as_ref()
     }
 
-    /// The call stack of a row of [`Grouping::Stack`], leaf first. Empty for pseudo-rows and in
-    /// other groupings, whose rows are many stacks.
+    /// The call stack of a row of [`Grouping::Stack`], leaf first. Empty for pseudo-rows without one,
+    /// and in other groupings, whose rows are many stacks.
     pub fn frames(&self) -> impl Iterator<Item = &Frame> {
         self.stack.iter().flat_map(|(tables, leaf)| tables.walk(*leaf))
     }
@@ -135,7 +135,7 @@ pub(crate) fn sort_sites(sites: &mut [Site]) {
     });
 }
 
-/// What a row is made of. Apart from it, since most rows of two snapshots are the same and need no text.
+/// What a [`Row`] is made from. Not one yet: most are equal in two snapshots, and then none is needed.
 pub(crate) struct Sum<'a> {
     /// The one with the most live bytes, whose owner tells the row's place.
     first: &'a Site,
