@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::counts::Counts;
+use crate::lifetimes::Lifetimes;
 use crate::site::{Location, Owner, Site};
 use crate::site_kind::SiteKind;
 
@@ -15,6 +16,7 @@ use crate::site_kind::SiteKind;
 pub struct Row {
     owner: Arc<Owner>,
     counts: Counts,
+    lifetimes: Lifetimes,
     sites: u32,
     kind: SiteKind,
 }
@@ -44,6 +46,11 @@ impl Row {
     /// The sums of the counters of all its sites.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The sums of what is known of the ages of their blocks.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
     }
 
     /// How many sites (distinct call stacks) the row adds up.
@@ -99,10 +106,17 @@ pub(crate) fn by_function<'a>(sites: impl IntoIterator<Item = &'a Site>) -> Vec<
         let index = *index_of.entry((site.kind(), site.function())).or_insert_with(|| {
             // The first site of a row is the one with the most live bytes, so its owner tells the
             // row's place.
-            rows.push(Row { owner: Arc::clone(site.owner()), counts: Counts::ZERO, sites: 0, kind: site.kind() });
+            rows.push(Row {
+                owner: Arc::clone(site.owner()),
+                counts: Counts::ZERO,
+                lifetimes: Lifetimes::ZERO,
+                sites: 0,
+                kind: site.kind(),
+            });
             rows.len() - 1
         });
         rows[index].counts += site.counts();
+        rows[index].lifetimes += site.lifetimes();
         rows[index].sites += 1;
     }
     rows.sort_unstable_by(|a, b| {

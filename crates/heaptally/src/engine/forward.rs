@@ -10,7 +10,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::{hint, ptr};
 
-use heaptally_capture::hook::{self, Block};
+use heaptally_capture::hook::{self, Block, Counted, Old};
 use heaptally_capture::{Entry, Head, tag};
 
 use super::thread;
@@ -167,18 +167,14 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     /// As for `dealloc`; the block is large.
     #[inline(never)]
     unsafe fn dealloc_large(&self, address: *mut u8, layout: Layout, head: &'static Head) {
-        let size = layout.size();
         // SAFETY: the caller's promise.
-        unsafe { hint::assert_unchecked(tag::is_large(size)) };
-        let sp = stack_pointer();
+        unsafe { hint::assert_unchecked(tag::is_large(layout.size())) };
         // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
         unsafe {
-            if hook::freed_off(head, address, size)
-                || thread::tracked(head).is_some_and(|state| hook::freed_tracked(state, Block { address, size }, sp))
-            {
-                self.inner.dealloc(address, tag::layout_of(size, layout.align()));
+            if hook::freed_off(head, address, layout.size()) {
+                self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align()));
             } else {
-                self.dealloc_slow(address, layout);
+                self.dealloc_counted(address, layout, head, stack_pointer());
             }
         }
     }
@@ -190,18 +186,46 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     /// As for `dealloc`; the block is small.
     #[inline(never)]
     unsafe fn dealloc_tracked(&self, address: *mut u8, layout: Layout, head: &'static Head) {
-        let block = Block { address, size: layout.size() };
         // SAFETY: the caller's promise.
         unsafe { hint::assert_unchecked(!tag::is_large(layout.size())) };
-        // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
+        // SAFETY: the caller's promise.
+        unsafe { self.dealloc_counted(address, layout, head, stack_pointer()) };
+    }
+
+    /// The rest of `dealloc`, of a thread that is not on the short path.
+    ///
+    /// # Safety
+    ///
+    /// As for `dealloc`; `sp` is an address in the caller's frame.
+    #[inline(always)]
+    unsafe fn dealloc_counted(&self, address: *mut u8, layout: Layout, head: &'static Head, sp: usize) {
+        let block = Block { address, size: layout.size() };
+        let counted = match thread::tracked(head) {
+            // SAFETY: the block is the caller's, and the state this thread's.
+            Some(state) => unsafe { hook::freed_tracked(state, block, sp) },
+            None => Counted::Not,
+        };
+        // SAFETY: the block was allocated with this layout.
         unsafe {
-            match thread::tracked(head) {
-                Some(state) if hook::freed_tracked(state, block, stack_pointer()) => {
-                    self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align()));
-                }
-                _ => self.dealloc_slow(address, layout),
+            match counted {
+                Counted::Whole => self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())),
+                Counted::ButAge(old) => self.dealloc_old(address, layout, old),
+                Counted::Not => self.dealloc_slow(address, layout),
             }
         }
+    }
+
+    /// The end of `dealloc` of a block that is counted, but for its age.
+    ///
+    /// # Safety
+    ///
+    /// As for `dealloc`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_old(&self, address: *mut u8, layout: Layout, old: Old) {
+        hook::freed_old(old);
+        // SAFETY: the block was allocated with this layout.
+        unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
     }
 
     /// # Safety
