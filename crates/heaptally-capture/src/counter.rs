@@ -31,25 +31,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Release);
     }
 
-    /// Adds `n`, as the only thread that writes it. One instruction, for the thread's own signal handlers.
-    #[inline(always)]
-    pub(crate) fn count(&self, n: u64) {
-        // Release: as in `Line::bump`.
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        // SAFETY: as in `bump`.
-        unsafe {
-            core::arch::asm!(
-                "add qword ptr [{word}], {n}",
-                word = in(reg) self.0.as_ptr(),
-                n = in(reg) n,
-                options(nostack),
-            )
-        };
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        self.add(n);
-    }
-
-    /// Adds one, as the only thread that writes it. One instruction, as [`Counter::count`].
+    /// Adds one, as the only thread that writes it. One instruction, for the thread's own signal handlers.
     #[inline(always)]
     pub(crate) fn bump(&self) {
         // Release: as in `Line::bump`.

@@ -187,11 +187,17 @@ unsafe fn write_tag(address: *mut u8, size: usize, id: StackId, birth: Tick) {
 }
 
 /// The stack id and the birth in a word of a slot, if the one was issued and the other has come.
-#[inline(always)]
+#[inline]
 fn known(slot: Slot, word: u64) -> Option<(StackId, Tick)> {
+    let (id, birth) = issued(slot, word)?;
+    (birth <= PROCESS.tick.get()).then_some((id, birth))
+}
+
+/// The stack id and the birth in a word of a slot, if the one was issued.
+#[inline(always)]
+fn issued(slot: Slot, word: u64) -> Option<(StackId, Tick)> {
     let (id, birth) = slot.open(word)?;
-    let is_known = id.index() < PROCESS.stacks.issued() as usize && birth <= PROCESS.tick.get();
-    is_known.then_some((id, birth))
+    (id.index() < PROCESS.stacks.issued() as usize).then_some((id, birth))
 }
 
 /// Counts a free of a block that came from `origin`.
@@ -234,18 +240,12 @@ pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
 }
 
 /// Counts how old a block has become that was freed.
-#[inline(always)]
+#[inline]
 fn count_age(id: StackId, birth: Tick) {
     let age_ticks = PROCESS.tick.get().number() - birth.number();
     if age_ticks > 0 && !PROCESS.older_ages.add(id, age_ticks, &PROCESS.arena) {
         Losses::count(&PROCESS.losses.unknown_ages);
     }
-}
-
-/// [`count_age`] of a block that the last call of [`freed_tracked`] said of.
-#[cold]
-pub fn freed_old(old: Old) {
-    count_age(old.id, old.birth);
 }
 
 /// Whether the thread left the hook by a jump out of a signal handler: its state says that an operation is in
@@ -340,48 +340,37 @@ unsafe fn allocated_elsewhere(
     address
 }
 
-/// A block that has outlived the tick of its birth, of which something is to be counted after its free.
-#[derive(Clone, Copy)]
-pub struct Old {
-    id: StackId,
-    birth: Tick,
-}
-
-/// What [`freed_tracked`] has done.
-#[derive(Clone, Copy)]
-pub enum Counted {
-    /// Nothing.
-    Not,
-    /// All there was to do.
-    Whole,
-    /// All but [`freed_old`].
-    ButAge(Old),
-}
-
-/// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own.
-/// Does nothing otherwise.
+/// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own in
+/// this very tick, or, if `OLD`, in an earlier one. False, and nothing done, otherwise.
 ///
 /// # Safety
 ///
 /// `block` belongs to the caller, and `state` is the calling thread's.
 #[inline(always)]
-pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize) -> Counted {
+pub unsafe fn freed_tracked<const OLD: bool>(state: &'static ThreadState, block: Block, sp: usize) -> bool {
     // SAFETY: the caller's block.
-    let Some(slot) = (unsafe { Slot::of(block.address, block.size) }) else { return Counted::Not };
+    let Some(slot) = (unsafe { Slot::of(block.address, block.size) }) else { return false };
     // SAFETY: the caller's block.
-    let Some((id, birth)) = known(slot, unsafe { slot.get() }) else { return Counted::Not };
-    let Some(line) = state.private.line(id) else { return Counted::Not };
-    let Some(busy) = state.enter(sp) else { return Counted::Not };
+    let Some((id, birth)) = issued(slot, unsafe { slot.get() }) else { return false };
+    // PERF: one comparison, which also says that the tick has come.
+    let now = PROCESS.tick.get();
+    if if OLD { birth >= now } else { birth != now } {
+        return false;
+    }
+    let Some(line) = state.private.line(id) else { return false };
+    let Some(busy) = state.enter(sp) else { return false };
     let is_temporary = state.take_temporary(&busy, block.address);
     state.tracked.count_freed(block.size);
     line.count_freed(block.size, birth);
     if is_temporary {
         line.count_temporary();
     }
+    if OLD {
+        count_age(id, birth);
+    }
     // SAFETY: the caller's block.
     unsafe { slot.clear() };
-    // PERF: nothing is called here, so that nothing has to be saved.
-    if birth == PROCESS.tick.get() { Counted::Whole } else { Counted::ButAge(Old { id, birth }) }
+    true
 }
 
 /// Counts an allocation in the totals, and on the line of the stack of the calling thread.

@@ -174,8 +174,7 @@ impl Slot {
         let opened = word ^ seal(self.place, key());
         // Of empty slots, one of 2^14 would pass the check.
         let is_tag = word != 0 && opened.trailing_zeros() >= CHECK_BITS;
-        is_tag
-            .then(|| (StackId::new((opened >> ID_SHIFT) as u32), Tick::new(opened >> CHECK_BITS & Tick::LAST.number())))
+        is_tag.then(|| (StackId::new((opened >> ID_SHIFT) as u32), Tick::from_low_bits(opened >> CHECK_BITS)))
     }
 
     /// Puts a word in it.

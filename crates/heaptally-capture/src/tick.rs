@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Quarters of a second since `start`; 0 before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tick(u32);
+pub struct Tick(u64);
 
 impl Tick {
     /// Bits that a tick takes in a tag.
@@ -25,13 +25,19 @@ impl Tick {
 
     /// The `number`th, or the last.
     pub const fn new(number: u64) -> Self {
-        if number < Self::LAST.0 as u64 { Self(number as u32) } else { Self::LAST }
+        if number < Self::LAST.0 { Self(number) } else { Self::LAST }
+    }
+
+    /// The one whose number is the lowest bits of a word.
+    #[inline(always)]
+    pub(crate) const fn from_low_bits(word: u64) -> Self {
+        Self(word & Self::LAST.0)
     }
 
     /// Its number.
     #[inline(always)]
     pub const fn number(self) -> u64 {
-        self.0 as u64
+        self.0
     }
 }
 
@@ -50,7 +56,7 @@ impl TickCell {
     pub fn get(&self) -> Tick {
         // Relaxed: a number that orders nothing. Two reads, one of which happens before the other, are in order all the
         // same: the word is one, and it only grows.
-        Tick(self.0.load(Ordering::Relaxed) as u32)
+        Tick(self.0.load(Ordering::Relaxed))
     }
 
     /// Advances to `tick`, unless it is there already. Called by one thread.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    ChunkedBuilder, Counts, Frame, Line, Location, NodeId, Owner, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
-    StackTables,
+    ChunkedBuilder, Counts, Frame, Lifetimes, Line, Location, NodeId, Owner, Site, SiteKind, Snapshot, SnapshotParts,
+    StackNode, StackTables,
 };
 
 pub(crate) fn counts(allocated_blocks: u64, allocated_bytes: u64, freed_blocks: u64, freed_bytes: u64) -> Counts {
@@ -15,21 +15,21 @@ pub(crate) fn counts(allocated_blocks: u64, allocated_bytes: u64, freed_blocks: 
 /// A site of the module `app` without a stack or a place.
 pub(crate) fn site(function: &str, counts: Counts) -> Site {
     let owner = Owner { function: function.into(), module: Some("app".into()), location: None };
-    Site::new(SiteKind::Module, Arc::new(owner), None, counts)
+    Site::new(SiteKind::Module, Arc::new(owner), None, counts, Lifetimes::ZERO)
 }
 
 /// A site of the module `app` in the file `/home/me/app/src/main.rs`.
 pub(crate) fn site_at(function: &str, node: u32, line: u32, counts: Counts) -> Site {
     let location = Some(Location { file: "/home/me/app/src/main.rs".into(), line: Some(line) });
     let owner = Owner { function: function.into(), module: Some("app".into()), location };
-    Site::new(SiteKind::Module, Arc::new(owner), Some((Arc::default(), NodeId(node))), counts)
+    Site::new(SiteKind::Module, Arc::new(owner), Some((Arc::default(), NodeId(node))), counts, Lifetimes::ZERO)
 }
 
 /// A site of the module `app` in the first line of the given file.
 pub(crate) fn site_in(file: &str, function: &str, counts: Counts) -> Site {
     let location = Some(Location { file: file.into(), line: Some(1) });
     let owner = Owner { function: function.into(), module: Some("app".into()), location };
-    Site::new(SiteKind::Module, Arc::new(owner), None, counts)
+    Site::new(SiteKind::Module, Arc::new(owner), None, counts, Lifetimes::ZERO)
 }
 
 /// A snapshot of a quiet moment: totals are the sums of the sites.

@@ -73,20 +73,26 @@ pub struct Site {
 
 impl Site {
     /// A site with the stack that ends in the given node, or without one.
-    pub fn new(kind: SiteKind, owner: Arc<Owner>, stack: Option<(Arc<StackTables>, NodeId)>, counts: Counts) -> Self {
+    pub fn new(
+        kind: SiteKind,
+        owner: Arc<Owner>,
+        stack: Option<(Arc<StackTables>, NodeId)>,
+        counts: Counts,
+        lifetimes: Lifetimes,
+    ) -> Self {
         let (tables, leaf) = stack.map_or((None, NodeId::ROOT), |(tables, leaf)| (Some(tables), leaf));
-        Self { owner, tables, counts, lifetimes: Lifetimes::ZERO, leaf, kind }
+        Self { owner, tables, counts, lifetimes, leaf, kind }
     }
 
-    /// With what is known of the ages of its blocks.
-    #[must_use]
-    pub fn with_lifetimes(self, lifetimes: Lifetimes) -> Self {
-        Self { lifetimes, ..self }
-    }
-
-    /// A pseudo-row: named by the label of its kind, without a stack.
+    /// A pseudo-row: named by the label of its kind, without a stack, and of blocks whose births are not known.
     pub fn pseudo(kind: SiteKind, counts: Counts) -> Self {
-        Self::new(kind, Arc::new(Owner::pseudo(kind)), None, counts)
+        Self::new(kind, Arc::new(Owner::pseudo(kind)), None, counts, Lifetimes::ZERO)
+    }
+
+    /// Adds what was counted under another name of the same stack.
+    pub fn add(&mut self, counts: Counts, lifetimes: Lifetimes) {
+        self.counts += counts;
+        self.lifetimes += lifetimes;
     }
 
     /// Whether the site is charged to code or stands for a pseudo-row.
@@ -158,7 +164,8 @@ mod tests {
             module: Some("app".into()),
             location: Some(location("src/run.rs", Some(7))),
         };
-        let site = Site::new(SiteKind::Module, Arc::new(owner), Some((tables, leaf)), counts(2, 64, 1, 32));
+        let site =
+            Site::new(SiteKind::Module, Arc::new(owner), Some((tables, leaf)), counts(2, 64, 1, 32), Lifetimes::ZERO);
         assert_eq!((site.kind(), site.function(), site.module()), (SiteKind::Module, "app::run", Some("app")));
         assert_eq!(site.location().map(Location::to_string).as_deref(), Some("src/run.rs:7"));
         assert_eq!(site.frames().map(|frame| frame.ip).collect::<Vec<_>>(), [1, 0]);

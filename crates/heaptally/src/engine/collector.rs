@@ -3,13 +3,15 @@
 //! Owned by the aggregator and run on its thread alone; allocates freely, and all of it is charged to "(heaptally
 //! itself)".
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::{HashMap, HashMapExt};
 use heaptally_capture::{StackId, census};
 use heaptally_profile::{
-    ChunkedBuilder, Frame, Line, ModuleUse, NodeId, Site, SiteKind, Snapshot, SnapshotParts, StackNode, StackTables,
+    ChunkedBuilder, Frame, Line, ModuleUse, NodeId, Owner, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
+    StackTables,
 };
 
 use super::counts::{ReadRow, Reading};
@@ -174,25 +176,34 @@ impl Collector {
 
     /// One site for each stack with counts, and one for each pseudo-row.
     fn sites(&mut self, tables: &Arc<StackTables>) -> Vec<Site> {
-        // A stack may have two ids (see `stack_table`), and an id whose stack found no memory has none.
         let (pseudo, real) = self.reading.rows.split_at(StackId::FIRST_REAL.index());
+        let with_counts = || (pseudo.len() as u32..).zip(real).filter(|(_, row)| !row.counts.is_zero());
+        let mut sites = Vec::with_capacity(with_counts().count() + PSEUDO_ROWS.len());
+        let mut index_of: HashMap<NodeId, u32> = HashMap::with_capacity(sites.capacity());
+        // An id whose stack found no memory has none.
         let mut overflow = pseudo[StackId::OVERFLOW.index()];
-        let mut by_leaf: HashMap<NodeId, ReadRow> = HashMap::new();
-        for (index, row) in (pseudo.len() as u32..).zip(real).filter(|(_, row)| !row.counts.is_zero()) {
-            let of_leaf = STORE.leaf(StackId::new(index)).map(|leaf| by_leaf.entry(leaf).or_default());
-            *of_leaf.unwrap_or(&mut overflow) += *row;
+        for (index, &row) in with_counts() {
+            let Some(leaf) = STORE.leaf(StackId::new(index)) else {
+                overflow += row;
+                continue;
+            };
+            match index_of.entry(leaf) {
+                Entry::Vacant(place) => {
+                    place.insert(sites.len() as u32);
+                    let (kind, owner) = self.owners.owner(tables, leaf, &self.symbolizer);
+                    let stack = Some((Arc::clone(tables), leaf));
+                    sites.push(Site::new(kind, owner, stack, row.counts, row.lifetimes));
+                }
+                // A stack may have two ids (see `stack_table`).
+                Entry::Occupied(place) => sites[*place.get() as usize].add(row.counts, row.lifetimes),
+            }
         }
-        let mut sites = Vec::with_capacity(by_leaf.len() + PSEUDO_ROWS.len());
         for (id, kind) in PSEUDO_ROWS {
             let ReadRow { counts, lifetimes } = if kind == SiteKind::Overflow { overflow } else { pseudo[id.index()] };
             if !counts.is_zero() {
-                sites.push(Site::pseudo(kind, counts).with_lifetimes(lifetimes));
+                let owner = Arc::new(Owner::pseudo(kind));
+                sites.push(Site::new(kind, owner, None, counts, lifetimes));
             }
-        }
-        for (leaf, ReadRow { counts, lifetimes }) in by_leaf {
-            let (kind, owner) = self.owners.owner(tables, leaf, &self.symbolizer);
-            let site = Site::new(kind, owner, Some((Arc::clone(tables), leaf)), counts);
-            sites.push(site.with_lifetimes(lifetimes));
         }
         sites
     }

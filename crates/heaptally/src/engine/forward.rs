@@ -4,14 +4,15 @@
 //! docs/benchmarks.md.
 //!
 //! `#[inline(never)]` and [`tag::launder`] belong together: the compiler knows what `__rust_alloc` returns and how
-//! large it is, and would fold or drop accesses to the tag behind the block if it saw both sides of one.
+//! large it is, and would fold or drop accesses to the tag behind the block if it saw both sides of one. It also knows
+//! `free`, and would leave out what is written to a block just before.
 #![allow(unsafe_code, reason = "this is a global allocator")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::{hint, ptr};
 
-use heaptally_capture::hook::{self, Block, Counted, Old};
-use heaptally_capture::{Entry, Head, tag};
+use heaptally_capture::hook::{self, Block};
+use heaptally_capture::{Entry, Head, ThreadState, tag};
 
 use super::thread;
 use crate::TallyAlloc;
@@ -96,7 +97,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
         // SAFETY: the block is the caller's until the inner allocator has it back; this thread's head.
         if unsafe { hook::freed_off(head, address, layout.size()) } {
             // SAFETY: the block was allocated with this layout.
-            unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) }
+            unsafe { self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align())) }
         } else {
             // SAFETY: the caller's promise.
             unsafe { self.dealloc_tracked(address, layout, head) }
@@ -172,7 +173,7 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
         unsafe {
             if hook::freed_off(head, address, layout.size()) {
-                self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align()));
+                self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
             } else {
                 self.dealloc_counted(address, layout, head, stack_pointer());
             }
@@ -200,32 +201,36 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     #[inline(always)]
     unsafe fn dealloc_counted(&self, address: *mut u8, layout: Layout, head: &'static Head, sp: usize) {
         let block = Block { address, size: layout.size() };
-        let counted = match thread::tracked(head) {
-            // SAFETY: the block is the caller's, and the state this thread's.
-            Some(state) => unsafe { hook::freed_tracked(state, block, sp) },
-            None => Counted::Not,
-        };
-        // SAFETY: the block was allocated with this layout.
+        // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout; the state
+        // is this thread's.
         unsafe {
-            match counted {
-                Counted::Whole => self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())),
-                Counted::ButAge(old) => self.dealloc_old(address, layout, old),
-                Counted::Not => self.dealloc_slow(address, layout),
+            match thread::tracked(head) {
+                Some(state) if hook::freed_tracked::<false>(state, block, sp) => {
+                    self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
+                }
+                Some(state) => self.dealloc_old(address, layout, state),
+                None => self.dealloc_slow(address, layout),
             }
         }
     }
 
-    /// The end of `dealloc` of a block that is counted, but for its age.
+    /// `dealloc` of a block that is older than a tick, perhaps.
     ///
     /// # Safety
     ///
-    /// As for `dealloc`.
+    /// As for `dealloc`; the state is the calling thread's.
     #[cold]
     #[inline(never)]
-    unsafe fn dealloc_old(&self, address: *mut u8, layout: Layout, old: Old) {
-        hook::freed_old(old);
-        // SAFETY: the block was allocated with this layout.
-        unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
+    unsafe fn dealloc_old(&self, address: *mut u8, layout: Layout, state: &'static ThreadState) {
+        let block = Block { address, size: layout.size() };
+        // SAFETY: as in `dealloc_counted`.
+        unsafe {
+            if hook::freed_tracked::<true>(state, block, stack_pointer()) {
+                self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
+            } else {
+                self.dealloc_slow(address, layout);
+            }
+        }
     }
 
     /// # Safety
@@ -240,7 +245,7 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         let origin = unsafe { hook::take_origin(block) };
         hook::freed(thread::current(entry), block, origin, entry.sp);
         // SAFETY: the block was allocated with this layout.
-        unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
+        unsafe { self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align())) };
     }
 }
 
