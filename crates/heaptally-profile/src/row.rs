@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::counts::Counts;
 use crate::frame::Frame;
 use crate::grouping::{Grouping, Key};
+use crate::lifetimes::Lifetimes;
 use crate::site::{Location, Owner, Site};
 use crate::site_kind::SiteKind;
 use crate::stack::{NodeId, StackTables};
@@ -23,6 +24,7 @@ pub struct Row {
     /// Only of a row that is one stack, so that no others keep the tables.
     stack: Option<(Arc<StackTables>, NodeId)>,
     counts: Counts,
+    lifetimes: Lifetimes,
     sites: u32,
     kind: SiteKind,
 }
@@ -35,6 +37,7 @@ impl Row {
             owner: Arc::clone(owner),
             stack: sum.first.stack().filter(|_| matches!(key, Key::Stack(_))),
             counts: sum.counts,
+            lifetimes: sum.lifetimes,
             sites: sum.sites,
             kind: sum.first.kind(),
         }
@@ -77,6 +80,11 @@ impl Row {
     /// The sums of the counters of all its sites.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The sums of what is known of the ages of their blocks.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
     }
 
     /// How many sites (distinct call stacks) the row adds up.
@@ -140,13 +148,14 @@ pub(crate) struct Sum<'a> {
     /// The one with the most live bytes, whose owner tells the row's place.
     first: &'a Site,
     pub(crate) counts: Counts,
+    lifetimes: Lifetimes,
     sites: u32,
 }
 
 impl Sum<'_> {
     /// The same row with none of its sites left.
     pub(crate) fn emptied(self) -> Self {
-        Self { counts: Counts::ZERO, sites: 0, ..self }
+        Self { counts: Counts::ZERO, lifetimes: Lifetimes::ZERO, sites: 0, ..self }
     }
 }
 
@@ -154,8 +163,14 @@ impl Sum<'_> {
 pub(crate) fn add_up<'a>(sites: impl IntoIterator<Item = &'a Site>, grouping: Grouping) -> HashMap<Key<'a>, Sum<'a>> {
     let mut sums = HashMap::new();
     for site in sites {
-        let sum = sums.entry(grouping.key(site)).or_insert(Sum { first: site, counts: Counts::ZERO, sites: 0 });
+        let sum = sums.entry(grouping.key(site)).or_insert(Sum {
+            first: site,
+            counts: Counts::ZERO,
+            lifetimes: Lifetimes::ZERO,
+            sites: 0,
+        });
         sum.counts += site.counts();
+        sum.lifetimes += site.lifetimes();
         sum.sites += 1;
     }
     sums

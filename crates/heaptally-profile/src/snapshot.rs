@@ -19,6 +19,7 @@ use crate::site::Site;
 use crate::site_kind::SiteKind;
 use crate::snapshot_table::Summary;
 use crate::symbols::SymbolQuality;
+use crate::tick_number::TickNumber;
 use crate::totals::Totals;
 
 /// A configured module, and whether any stack has matched it so far.
@@ -57,6 +58,8 @@ pub struct SnapshotParts {
     pub modules: Arc<[ModuleUse]>,
     /// Time since tracking was started.
     pub elapsed: Duration,
+    /// The tick in which the counters were read.
+    pub tick: TickNumber,
     /// What else a reader must know, one sentence each.
     pub notes: Vec<String>,
 }
@@ -102,6 +105,12 @@ impl Snapshot {
     /// Time from the start of tracking to this snapshot.
     pub fn elapsed(&self) -> Duration {
         self.parts.elapsed
+    }
+
+    /// The tick in which the counters were read: what [`Lifetimes::mean_age`](crate::Lifetimes::mean_age) is to be
+    /// asked with.
+    pub fn tick(&self) -> TickNumber {
+        self.parts.tick
     }
 
     /// The counters of the whole process. Read after the sites, so no sum of sites is above them.

@@ -45,8 +45,9 @@ pub use config::{Config, OnMismatch, Symbolize, TraceReuse};
 pub use environment::EnvError;
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
-    Captures, Counter, Counts, Diff, DiffRow, Fate, Frame, Grouping, Line, Location, Losses, Mapping, ModuleUse,
-    Overhead, Rank, Row, Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, Totals, UnknownFrees, Violation,
+    AGES, Captures, Counter, Counts, Diff, DiffRow, Fate, Frame, Grouping, Lifetimes, Line, Location, Losses, Mapping,
+    ModuleUse, Overhead, Rank, Row, Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, TickNumber, Totals,
+    UnknownFrees, Violation,
 };
 pub use module_name::ModuleError;
 pub use start_error::StartError;

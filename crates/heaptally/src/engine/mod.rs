@@ -21,6 +21,7 @@ mod reply;
 mod stack_store;
 mod symbolizer;
 mod thread;
+mod ticker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
