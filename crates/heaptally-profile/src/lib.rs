@@ -2,9 +2,9 @@
 //! and how they are printed.
 //!
 //! A [`Snapshot`] is what the heap looked like at one moment. It has one [`Site`] per call stack
-//! and sums of them by function ([`Row`]); the difference of two is a [`Diff`]. Everything here is
-//! data and pure functions of it: no threads, no clock, no environment, no `unsafe`. Programs meet
-//! these types through the crate `heaptally`, which makes the snapshots.
+//! and sums of them by function ([`Row`]); the difference of two is a [`Diff`]. How the heap
+//! went over time is a [`History`]. Everything here is data and pure functions of it: no threads, no clock, no
+//! environment, no `unsafe`. Programs meet these types through the crate `heaptally`, which makes the snapshots.
 //!
 //! A snapshot holds its own numbers and shares everything else: symbols and stacks are immutable,
 //! reference counted, and common to all snapshots of a process ([`StackTables`]).
@@ -36,19 +36,24 @@ mod diff;
 mod diff_table;
 mod file_names;
 mod frame;
+mod history;
+mod history_limits;
 mod lifetimes;
 mod losses;
 mod overhead;
+mod point;
 mod row;
 mod site;
 mod site_kind;
 mod snapshot;
 mod snapshot_table;
+mod span;
 mod stack;
 mod symbols;
 mod table;
 mod tick_number;
 mod totals;
+mod tracked_sites;
 mod units;
 
 #[cfg(test)]
@@ -60,13 +65,17 @@ pub use chunked::{Chunked, ChunkedBuilder};
 pub use counts::Counts;
 pub use diff::{Diff, DiffRow};
 pub use frame::{Frame, Line, Mapping};
+pub use history::History;
+pub use history_limits::HistoryLimits;
 pub use lifetimes::{AGES, Lifetimes};
 pub use losses::{Losses, UnknownFrees};
 pub use overhead::Overhead;
+pub use point::{Point, SitePoint};
 pub use row::{Rank, Row};
 pub use site::{Location, Owner, Site};
 pub use site_kind::SiteKind;
 pub use snapshot::{ModuleUse, Snapshot, SnapshotParts};
+pub use span::Span;
 pub use stack::{NodeId, StackNode, StackTables, Walk};
 pub use symbols::{SymbolQuality, SymbolVerdict};
 pub use tick_number::TickNumber;
