@@ -2,9 +2,10 @@
 //! and how they are printed.
 //!
 //! A [`Snapshot`] is what the heap looked like at one moment. It has one [`Site`] per call stack
-//! and sums of them by function ([`Row`]); the difference of two is a [`Diff`]. How the heap
-//! went over time is a [`History`]. Everything here is data and pure functions of it: no threads, no clock, no
-//! environment, no `unsafe`. Programs meet these types through the crate `heaptally`, which makes the snapshots.
+//! and sums of them by function ([`Row`]); the difference of two is a [`Diff`]. How the heap went
+//! over time is a [`History`], and which functions may leak by that are [`Suspects`]. Everything
+//! here is data and pure functions of it: no threads, no clock, no environment, no `unsafe`.
+//! Programs meet these types through the crate `heaptally`, which makes the snapshots.
 //!
 //! A snapshot holds its own numbers and shares everything else: symbols and stacks are immutable,
 //! reference counted, and common to all snapshots of a process ([`StackTables`]).
@@ -34,6 +35,7 @@ mod chunked;
 mod counts;
 mod diff;
 mod diff_table;
+mod evidence;
 mod file_names;
 mod frame;
 mod history;
@@ -49,12 +51,16 @@ mod snapshot;
 mod snapshot_table;
 mod span;
 mod stack;
+mod suspect;
+mod suspects;
+mod suspects_table;
 mod symbols;
 mod table;
 mod tick_number;
 mod totals;
 mod tracked_sites;
 mod units;
+mod window;
 
 #[cfg(test)]
 mod fixtures;
@@ -64,6 +70,7 @@ pub use check::{Counter, Violation};
 pub use chunked::{Chunked, ChunkedBuilder};
 pub use counts::Counts;
 pub use diff::{Diff, DiffRow};
+pub use evidence::Elders;
 pub use frame::{Frame, Line, Mapping};
 pub use history::History;
 pub use history_limits::HistoryLimits;
@@ -77,6 +84,8 @@ pub use site_kind::SiteKind;
 pub use snapshot::{ModuleUse, Snapshot, SnapshotParts};
 pub use span::Span;
 pub use stack::{NodeId, StackNode, StackTables, Walk};
+pub use suspect::Suspect;
+pub use suspects::Suspects;
 pub use symbols::{SymbolQuality, SymbolVerdict};
 pub use tick_number::TickNumber;
 pub use totals::Totals;

@@ -11,12 +11,14 @@ use crate::captures::Captures;
 use crate::check::{self, Violation};
 use crate::counts::Counts;
 use crate::diff::Diff;
+use crate::history::History;
 use crate::losses::Losses;
 use crate::overhead::Overhead;
 use crate::row::{self, Rank, Row};
 use crate::site::Site;
 use crate::site_kind::SiteKind;
 use crate::snapshot_table::Summary;
+use crate::suspects::Suspects;
 use crate::symbols::SymbolQuality;
 use crate::tick_number::TickNumber;
 use crate::totals::Totals;
@@ -153,6 +155,11 @@ impl Snapshot {
     /// What changed since an earlier snapshot of the same process.
     pub fn since(&self, earlier: &Snapshot) -> Diff {
         Diff::new(earlier, self)
+    }
+
+    /// The functions that may leak, by the history of the same process up to this snapshot.
+    pub fn suspects(&self, history: &History) -> Suspects {
+        Suspects::new(self, history)
     }
 
     /// What was lost so far.
