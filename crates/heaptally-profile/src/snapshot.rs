@@ -12,12 +12,14 @@ use crate::check::{self, Violation};
 use crate::counts::Counts;
 use crate::diff::Diff;
 use crate::grouping::Grouping;
+use crate::history::History;
 use crate::losses::Losses;
 use crate::overhead::Overhead;
 use crate::row::{self, Rank, Row};
 use crate::site::Site;
 use crate::site_kind::SiteKind;
 use crate::snapshot_table::Summary;
+use crate::suspects::Suspects;
 use crate::symbols::SymbolQuality;
 use crate::tick_number::TickNumber;
 use crate::totals::Totals;
@@ -184,6 +186,11 @@ impl Snapshot {
     /// ```
     pub fn since_by(&self, earlier: &Snapshot, grouping: Grouping) -> Diff {
         Diff::new(earlier, self, grouping)
+    }
+
+    /// The functions that may leak, by the history of the same process up to this snapshot.
+    pub fn suspects(&self, history: &History) -> Suspects {
+        Suspects::new(self, history)
     }
 
     /// What was lost so far.
