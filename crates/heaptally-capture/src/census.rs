@@ -59,6 +59,15 @@ pub fn totals() -> [u64; 4] {
     [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
 }
 
+/// Bytes that are live of those allocated while tracking was off; below zero where more were freed so than allocated.
+pub fn before_start_bytes() -> i64 {
+    let sum = |bytes: fn(&crate::Line) -> u64| {
+        PROCESS.registry.iter().map(|state| bytes(&state.head.before_start)).fold(0, u64::wrapping_add)
+    };
+    let freed = sum(|line| line.freed()[1]);
+    sum(|line| line.allocated()[1]).wrapping_sub(freed).cast_signed()
+}
+
 /// `[allocated bytes, freed bytes]` of the blocks that heaptally itself allocated: the one row among those above that
 /// is asked for by itself. Freed is read first, as there.
 pub fn internal_bytes() -> [u64; 2] {

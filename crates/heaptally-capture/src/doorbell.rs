@@ -37,4 +37,9 @@ impl Doorbell {
         // work is kept for the next wait.
         self.0.swap(QUIET, Ordering::Acquire);
     }
+
+    #[cfg(test)]
+    pub(crate) fn is_rung(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == RUNG
+    }
 }

@@ -231,19 +231,30 @@ pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
                         state.private.meet(id, &PROCESS.pages, &PROCESS.arena);
                     }
                 }
+                tell_freed(state, &busy, id, block.size);
             }
-            None => freed_shared(shared_line, block.size, birth),
+            None => freed_shared(id, shared_line, block.size, birth),
         },
-        Thread::Registering | Thread::Stateless | Thread::Ended => freed_shared(shared_line, block.size, birth),
+        Thread::Registering | Thread::Stateless | Thread::Ended => freed_shared(id, shared_line, block.size, birth),
     }
     count_age(id, birth);
+}
+
+/// Tells of a block that was freed, and counted in the totals of the state.
+#[inline]
+fn tell_freed(state: &'static ThreadState, busy: &Busy<'_>, id: StackId, size: usize) {
+    if id == StackId::INTERNAL {
+        state.keep_from_telling(busy, -(size as i64));
+    } else if state.is_to_tell(busy, size) {
+        state.tell(busy);
+    }
 }
 
 /// Counts how old a block has become that was freed.
 #[inline]
 fn count_age(id: StackId, birth: Tick) {
     let age_ticks = PROCESS.tick.get().number() - birth.number();
-    if age_ticks > 0 && !PROCESS.older_ages.add(id, age_ticks, &PROCESS.arena) {
+    if id != StackId::INTERNAL && age_ticks > 0 && !PROCESS.older_ages.add(id, age_ticks, &PROCESS.arena) {
         Losses::count(&PROCESS.losses.unknown_ages);
     }
 }
@@ -274,13 +285,12 @@ unsafe fn allocated_in_state(
 ) -> (StackId, Tick) {
     state.take_tracked_path(&busy, &PROCESS.mode);
     state.note_allocated(&busy, block.address);
-    let id = match mode {
-        Mode::Paused => StackId::PAUSED,
-        _ if state.is_internal() => StackId::INTERNAL,
+    match mode {
+        Mode::Paused => charge_once(state, &busy, StackId::PAUSED, block.size),
+        _ if state.is_internal() => charge_once(state, &busy, StackId::INTERNAL, block.size),
         // SAFETY: the caller's.
-        _ => return unsafe { charge_to_stack(state, &mut busy, block.size, entry) },
-    };
-    charge_once(state, id, block.size)
+        _ => unsafe { charge_to_stack(state, &mut busy, block.size, entry) },
+    }
 }
 
 /// Counts an allocation of a thread whose head says that it is tracked, and tags the block, whose address is returned.
@@ -312,7 +322,27 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
     line.count_allocated(size, birth);
     // SAFETY: the caller's block.
     unsafe { write_tag(address, size, id, birth) };
+    if state.is_to_tell(&busy, size) {
+        busy.hand_over();
+        // SAFETY: this operation was handed over.
+        return Some(unsafe { tell_elsewhere(state, address) });
+    }
     Some(address)
+}
+
+/// The rest of an operation on a block, after which the thread has something to tell. Returns the address, so that the
+/// call is a jump.
+///
+/// # Safety
+///
+/// An operation of the calling thread, whose state it is, was handed over.
+#[cold]
+#[inline(never)]
+pub unsafe fn tell_elsewhere(state: &'static ThreadState, address: *mut u8) -> *mut u8 {
+    // SAFETY: the caller's.
+    let busy = unsafe { state.resume() };
+    state.tell(&busy);
+    address
 }
 
 /// The rest of [`allocated_tracked`], for a stack that is not the last one. The parts of block and entry one by one, so
@@ -340,25 +370,36 @@ unsafe fn allocated_elsewhere(
     address
 }
 
+/// What [`freed_tracked`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Nothing.
+    Not,
+    /// All there was to do.
+    Whole,
+    /// All but [`tell_elsewhere`], to which the operation is handed over.
+    ButTold,
+}
+
 /// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own in
-/// this very tick, or, if `OLD`, in an earlier one. False, and nothing done, otherwise.
+/// this very tick, or, if `OLD`, in an earlier one; and nothing otherwise.
 ///
 /// # Safety
 ///
 /// `block` belongs to the caller, and `state` is the calling thread's.
 #[inline(always)]
-pub unsafe fn freed_tracked<const OLD: bool>(state: &'static ThreadState, block: Block, sp: usize) -> bool {
+pub unsafe fn freed_tracked<const OLD: bool>(state: &'static ThreadState, block: Block, sp: usize) -> Counted {
     // SAFETY: the caller's block.
-    let Some(slot) = (unsafe { Slot::of(block.address, block.size) }) else { return false };
+    let Some(slot) = (unsafe { Slot::of(block.address, block.size) }) else { return Counted::Not };
     // SAFETY: the caller's block.
-    let Some((id, birth)) = issued(slot, unsafe { slot.get() }) else { return false };
+    let Some((id, birth)) = issued(slot, unsafe { slot.get() }) else { return Counted::Not };
     // PERF: one comparison, which also says that the tick has come.
     let now = PROCESS.tick.get();
-    if if OLD { birth >= now } else { birth != now } {
-        return false;
+    if if OLD { birth >= now || id == StackId::INTERNAL } else { birth != now } {
+        return Counted::Not;
     }
-    let Some(line) = state.private.line(id) else { return false };
-    let Some(busy) = state.enter(sp) else { return false };
+    let Some(line) = state.private.line(id) else { return Counted::Not };
+    let Some(busy) = state.enter(sp) else { return Counted::Not };
     let is_temporary = state.take_temporary(&busy, block.address);
     state.tracked.count_freed(block.size);
     line.count_freed(block.size, birth);
@@ -370,7 +411,11 @@ pub unsafe fn freed_tracked<const OLD: bool>(state: &'static ThreadState, block:
     }
     // SAFETY: the caller's block.
     unsafe { slot.clear() };
-    true
+    if state.is_to_tell(&busy, block.size) {
+        busy.hand_over();
+        return Counted::ButTold;
+    }
+    Counted::Whole
 }
 
 /// Counts an allocation in the totals, and on the line of the stack of the calling thread.
@@ -392,11 +437,11 @@ unsafe fn charge_to_stack(
         Captured::Same if scratch.capturer.charge().id != StackId::BEFORE_START => scratch.capturer.charge().id,
         Captured::Same | Captured::Stack => match find_or_record(state, scratch) {
             Ok(id) => id,
-            Err(NoRoomNow { id }) => return charge_once(state, id, size),
+            Err(NoRoomNow { id }) => return charge_once(state, busy, id, size),
         },
         Captured::Nothing => {
             Losses::count(&PROCESS.losses.capture_failed);
-            return charge_once(state, StackId::NO_STACK, size);
+            return charge_once(state, busy, StackId::NO_STACK, size);
         }
     };
     state.tracked.count_allocated(size);
@@ -404,16 +449,33 @@ unsafe fn charge_to_stack(
     // Not before the totals: a snapshot that sees the row must see them.
     let line = charge(state, id, size, birth);
     scratch.capturer.set_charge(Charge { id, line }, &PROCESS);
+    if state.is_to_tell(busy, size) {
+        state.tell(busy);
+    }
     (id, birth)
 }
 
 /// Counts an allocation under an id that its stack is not to have the next time.
 #[cold]
-fn charge_once(state: &'static ThreadState, id: StackId, size: usize) -> (StackId, Tick) {
+fn charge_once(state: &'static ThreadState, busy: &Busy<'_>, id: StackId, size: usize) -> (StackId, Tick) {
     state.tracked.count_allocated(size);
-    let birth = PROCESS.tick.get();
+    let birth = birth_of(id);
     charge(state, id, size, birth);
+    if id == StackId::INTERNAL {
+        state.keep_from_telling(busy, size as i64);
+    } else if state.is_to_tell(busy, size) {
+        state.tell(busy);
+    }
     (id, birth)
+}
+
+/// When a block is born that is charged to `id` now.
+///
+/// Our own are born in tick 0, as nobody asks for their ages, and so that their frees never take the path of blocks
+/// that go in the tick of their birth: they are to be left out of the peak.
+#[inline]
+fn birth_of(id: StackId) -> Tick {
+    if id == StackId::INTERNAL { Tick::ZERO } else { PROCESS.tick.get() }
 }
 
 /// Counts an allocation on the thread's own line, which is returned, or on the shared one.
@@ -443,52 +505,65 @@ fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::s
             id
         }
     };
-    let birth = PROCESS.tick.get();
+    let birth = birth_of(id);
     if let Some(line) = PROCESS.shared.line(id) {
         count_shared(|| {
             PROCESS.shared_totals.add_allocated(size);
             line.add_allocated(size, birth);
         });
     }
+    tell_shared(id, size as i64);
     (id, birth)
+}
+
+/// Tells a change that was counted in the shared totals, of a block of `id`.
+fn tell_shared(id: StackId, change_bytes: i64) {
+    if id != StackId::INTERNAL {
+        PROCESS.peak.tell(change_bytes, &PROCESS.doorbell);
+    }
 }
 
 /// Counts a block for whose tag there is no memory, whatever the mode: at its free nothing tells when it was made.
 #[cold]
 fn allocated_untagged(thread: Thread, size: usize, sp: usize) {
-    count_untagged(thread, sp, |line| line.count_allocated(size), |line| line.add_allocated(size));
+    count_untagged(thread, sp, size, false, |line| line.count_allocated(size), |line| line.add_allocated(size));
     // Not before the row: a free that takes them is counted there.
     Slot::add_untagged_bytes(size);
 }
 
 #[cold]
 fn freed_untagged(thread: Thread, size: usize, sp: usize) {
-    count_untagged(thread, sp, |line| line.count_freed(size), |line| line.add_freed(size));
+    count_untagged(thread, sp, size, true, |line| line.count_freed(size), |line| line.add_freed(size));
 }
 
 /// Counts in the thread's own totals, or in the shared ones, and on the shared line.
-fn count_untagged(thread: Thread, sp: usize, count: impl Fn(&Line), add: impl Fn(&Line)) {
+fn count_untagged(thread: Thread, sp: usize, size: usize, is_free: bool, count: impl Fn(&Line), add: impl Fn(&Line)) {
     // When they were born is not known.
     let Some(SiteLine { line, .. }) = PROCESS.shared.line(StackId::UNTAGGED) else { return };
     if let Thread::Own(state) = thread
-        && let Some(_busy) = state.enter(sp)
+        && let Some(busy) = state.enter(sp)
     {
         count(&state.tracked);
         add(line);
+        if state.is_to_tell(&busy, size) {
+            state.tell(&busy);
+        }
         return;
     }
     count_shared(|| {
         add(&PROCESS.shared_totals);
         add(line);
     });
+    tell_shared(StackId::UNTAGGED, if is_free { -(size as i64) } else { size as i64 });
 }
 
 #[cold]
-fn freed_shared(line: &SiteLine, size: usize, birth: Tick) {
+fn freed_shared(id: StackId, line: &SiteLine, size: usize, birth: Tick) {
     count_shared(|| {
         PROCESS.shared_totals.add_freed(size);
         line.add_freed(size, birth);
     });
+    tell_shared(id, -(size as i64));
 }
 
 /// Marks the window between totals and line for a child that is forked inside it.

@@ -12,6 +12,7 @@ use crate::in_flight::InFlight;
 use crate::losses::Losses;
 use crate::mode::ModeCell;
 use crate::older_ages::OlderAges;
+use crate::peak::Peak;
 use crate::private_lines::PageBudget;
 use crate::registry::Registry;
 use crate::ring::MAX_DEPTH;
@@ -56,6 +57,8 @@ pub struct Process {
     pub(crate) shared_in_flight: InFlight,
     /// Whether totals and rows are to be made equal at the next quiet point: see `census::repair_after_fork`.
     pub(crate) correction_due: AtomicBool,
+    /// The most bytes that were live at once.
+    pub peak: CachePadded<Peak>,
     /// Memory for threads' own counters.
     pub pages: CachePadded<PageBudget>,
     /// Segments of the rings.
@@ -83,6 +86,7 @@ pub static PROCESS: Process = Process {
     shared_totals: CachePadded::new(Line::new()),
     shared_in_flight: InFlight::new(),
     correction_due: AtomicBool::new(false),
+    peak: CachePadded::new(Peak::new()),
     pages: CachePadded::new(PageBudget::new()),
     segments: CachePadded::new(SegmentPool::new()),
     doorbell: Doorbell::new(),

@@ -19,7 +19,9 @@ use crate::capture_counts::CaptureCounts;
 use crate::counter::Line;
 use crate::head::Head;
 use crate::mode::{Mode, ModeCell};
+use crate::peak::UntoldBytes;
 use crate::private_lines::PrivateLines;
+use crate::process::PROCESS;
 use crate::ring::Ring;
 use crate::stack_cache::StackCache;
 use crate::sync::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
@@ -44,6 +46,8 @@ pub struct ThreadState {
     pub tracked: Line,
     /// Stack pointer of the operation in progress; 0 when there is none.
     busy: AtomicUsize,
+    /// How far its part of the peak is behind.
+    untold: UntoldBytes,
     /// Address of the owner's last tracked allocation, until it is freed.
     last_allocated: AtomicUsize,
     /// How many guards of our own make this thread's allocations heaptally's.
@@ -103,6 +107,24 @@ impl ThreadState {
             self.last_allocated.store(0, Ordering::Relaxed);
         }
         is_last
+    }
+
+    /// Notes that a block of the program's was counted in `tracked`. True when [`ThreadState::tell`] is due.
+    #[inline(always)]
+    pub(crate) fn is_to_tell(&self, _busy: &Busy<'_>, size: usize) -> bool {
+        self.untold.pass(size)
+    }
+
+    /// Tells how many bytes of the program's are live, if that has changed by much.
+    #[cold]
+    pub(crate) fn tell(&self, _busy: &Busy<'_>) {
+        let [[_, allocated], [_, freed]] = [self.tracked.allocated(), self.tracked.freed()];
+        self.untold.look(allocated.wrapping_sub(freed).cast_signed(), &PROCESS.peak, &PROCESS.doorbell);
+    }
+
+    /// Leaves bytes that were counted in `tracked`, or below zero taken away there, out of what is told.
+    pub(crate) fn keep_from_telling(&self, _busy: &Busy<'_>, change_bytes: i64) {
+        self.untold.settle(change_bytes);
     }
 
     /// Whether an operation is in progress.

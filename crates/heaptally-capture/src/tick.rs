@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Quarters of a second since `start`; 0 before.
+/// Quarters of a second since `start`, from 1; 0 before, and of our own blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(u64);
 
@@ -20,6 +20,8 @@ impl Tick {
     pub const MILLISECONDS: u64 = 250;
     /// That of everything before `start`.
     pub const ZERO: Self = Self(0);
+    /// The first after it.
+    pub const FIRST: Self = Self(1);
     /// Where it stops: ages of blocks that are born at it are unknown.
     pub const LAST: Self = Self((1 << Self::BITS) - 1);
 

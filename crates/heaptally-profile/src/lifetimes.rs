@@ -14,8 +14,8 @@ pub const AGES: usize = 6;
 /// What the ticks in which blocks were born and freed add up to, over a site or a function.
 ///
 /// A block's *age* is counted in [ticks](TickNumber): one born and freed in the same tick has the age 0, and an age may be off by
-/// one tick either way. Blocks that were allocated before `start` were born in tick 0, and so are those of the row
-/// `(untagged)`.
+/// one tick either way. Blocks that were allocated before `start` were born in tick 0, and so are those of the rows
+/// `(untagged)` and `(heaptally itself)`.
 ///
 /// # Examples
 ///

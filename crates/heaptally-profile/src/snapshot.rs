@@ -15,6 +15,7 @@ use crate::grouping::Grouping;
 use crate::history::History;
 use crate::losses::Losses;
 use crate::overhead::Overhead;
+use crate::peak::PeakBytes;
 use crate::row::{self, Rank, Row};
 use crate::site::Site;
 use crate::site_kind::SiteKind;
@@ -58,6 +59,8 @@ pub struct SnapshotParts {
     pub resident_bytes: Option<u64>,
     /// The configured modules.
     pub modules: Arc<[ModuleUse]>,
+    /// The most that was live at once; `None` before start.
+    pub peak: Option<PeakBytes>,
     /// Time since tracking was started.
     pub elapsed: Duration,
     /// The tick in which the counters were read.
@@ -118,6 +121,11 @@ impl Snapshot {
     /// The counters of the whole process. Read after the sites, so no sum of sites is above them.
     pub fn totals(&self) -> Totals {
         self.parts.totals
+    }
+
+    /// The most bytes of the program that were live at once so far, and how much that may be off; `None` before start.
+    pub fn peak(&self) -> Option<PeakBytes> {
+        self.parts.peak
     }
 
     /// The totals without the blocks of heaptally itself.

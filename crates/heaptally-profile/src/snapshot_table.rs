@@ -31,7 +31,7 @@ impl fmt::Display for Snapshot {
 /// The rows of the program and their sum, then heaptally itself, then the total of the process. The
 /// rows add up to it. Frees without a known allocation are in no total, so they are told among the
 /// losses and not here.
-fn table(snapshot: &Snapshot, f: &fmt::Formatter<'_>) -> Table<5> {
+pub(crate) fn table(snapshot: &Snapshot, f: &fmt::Formatter<'_>) -> Table<5> {
     let rows = snapshot.by_function();
     let (program, other): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.kind().is_program());
     // Of the rows, not of the totals, which are read later: so the percentages add up under load too.
@@ -75,10 +75,13 @@ fn cells(counts: Counts, program_live_bytes: Option<i64>) -> [String; 5] {
 /// Live, own and resident bytes side by side, and what none of the rows can contain.
 fn memory(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let overhead = snapshot.overhead();
+    write!(f, "program {} live", SignedBytes(snapshot.program().live_bytes()))?;
+    if let Some(peak) = snapshot.peak() {
+        write!(f, ", {} at its peak", Bytes(peak.live_bytes))?;
+    }
     write!(
         f,
-        "program {} live; heaptally itself {} (heap {}, tables {}, tags {}); resident ",
-        SignedBytes(snapshot.program().live_bytes()),
+        "; heaptally itself {} (heap {}, tables {}, tags {}); resident ",
         Bytes(overhead.own_bytes()),
         Bytes(overhead.internal_live_bytes),
         Bytes(overhead.arena_bytes),

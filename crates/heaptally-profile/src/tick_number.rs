@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A number of quarters of a second since `start`. Ages and births of blocks are counted in these, since the allocator
+/// A number of quarters of a second since `start`, where tick 1 begins. Ages and births of blocks are counted in these, since the allocator
 /// reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TickNumber(u32);

@@ -46,8 +46,9 @@ pub use environment::EnvError;
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
     AGES, Captures, Counter, Counts, Diff, DiffRow, Elders, Fate, Frame, Grouping, History, HistoryLimits, Lifetimes,
-    Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Point, Rank, Row, Site, SiteKind, SitePoint,
-    Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, TickNumber, Totals, UnknownFrees, Violation,
+    Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Peak, PeakBytes, Point, Rank, Row, Site, SiteKind,
+    SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, TickNumber, Totals, UnknownFrees,
+    Violation,
 };
 pub use module_name::ModuleError;
 pub use start_error::StartError;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::every::{self, Every, Tick};
-use crate::{Config, Counts, ModuleError, Snapshot, StartError, SymbolTable, Totals, engine};
+use crate::{Config, Counts, ModuleError, Peak, Snapshot, StartError, SymbolTable, Totals, engine};
 
 /// Running tracking. A handle: copies are the same, dropping it stops nothing.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +98,22 @@ impl Tally {
     /// The heap by allocation site, now: see [`snapshot`].
     pub fn snapshot(&self) -> Snapshot {
         engine::snapshot()
+    }
+
+    /// The most bytes of the program that were live at once since tracking was started, and who held them.
+    ///
+    /// The number is kept up while the program runs, and is [bounded in its error](crate::PeakBytes::error_bytes). The
+    /// rows are those of a moment close to it, when the aggregator read them: at the peak itself if the heap stays high for
+    /// a few milliseconds, and how close is in [`Peak::closeness`]. Blocks as [`snapshot`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # let tally = heaptally::tally().unwrap();
+    /// println!("{}", tally.peak());
+    /// ```
+    pub fn peak(&self) -> Peak {
+        engine::peak()
     }
 
     /// Charges new allocations to the row "(paused)" and takes no more stacks, until [`Tally::resume`]. Frees are

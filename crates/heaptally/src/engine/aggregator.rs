@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{io, mem, ptr, thread};
 
 use heaptally_capture::PROCESS;
-use heaptally_profile::Snapshot;
+use heaptally_profile::{Peak, Snapshot};
 
 use super::collector::Collector;
 use super::module_filter::ModuleFilter;
@@ -49,6 +49,7 @@ pub(crate) struct Aggregator {
 
 enum Request {
     Snapshot(Promise<Snapshot>),
+    Peak(Promise<Peak>),
     SetFilter(ModuleFilter, Promise<()>),
 }
 
@@ -79,6 +80,11 @@ impl Aggregator {
     /// A snapshot of now; `None` when the aggregator failed.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         self.ask(Request::Snapshot)
+    }
+
+    /// The peak so far; `None` when the aggregator failed.
+    pub(crate) fn peak(&self) -> Option<Peak> {
+        self.ask(Request::Peak)
     }
 
     pub(crate) fn symbol_table(&self) -> SymbolTable {
@@ -164,6 +170,7 @@ impl Aggregator {
             // A panic of ours drops the promises: who asked is told, and the next request is served.
             _ = catch_unwind(AssertUnwindSafe(|| {
                 collector.drain();
+                collector.watch_peak();
                 requests.into_iter().for_each(|request| serve(&mut collector, request));
                 collector.release_caches();
             }));
@@ -180,6 +187,7 @@ fn name_thread() {
 fn serve(collector: &mut Collector, request: Request) {
     match request {
         Request::Snapshot(promise) => promise.keep(collector.snapshot()),
+        Request::Peak(promise) => promise.keep(collector.peak()),
         Request::SetFilter(filter, promise) => {
             collector.set_filter(filter);
             promise.keep(());

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use ahash::{HashMap, HashMapExt};
 use heaptally_capture::{StackId, census};
 use heaptally_profile::{
-    ChunkedBuilder, Frame, Line, ModuleUse, NodeId, Site, SiteKind, Snapshot, SnapshotParts, StackNode, StackTables,
+    ChunkedBuilder, Frame, Line, ModuleUse, NodeId, Peak, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
+    StackTables,
 };
 
 use super::counts::{ReadRow, Reading};
@@ -18,6 +19,7 @@ use super::fork;
 use super::module_filter::ModuleFilter;
 use super::own_cost;
 use super::owners::Owners;
+use super::peak_watch::{self, Captured, PeakWatch};
 use super::stack_store::{Appender, STORE, TRUNCATED_IP};
 use super::symbolizer::Symbolizer;
 use super::ticker::Ticker;
@@ -47,6 +49,7 @@ pub(crate) struct Collector {
     symbolize_time: Duration,
     notes: Vec<String>,
     started: Instant,
+    peak_watch: PeakWatch,
     ticker: Ticker,
 }
 
@@ -66,6 +69,7 @@ impl Collector {
             symbolize_time: Duration::ZERO,
             notes,
             started: Instant::now(),
+            peak_watch: PeakWatch::default(),
             ticker: Ticker::new(),
         }
     }
@@ -109,8 +113,8 @@ impl Collector {
         // After the counters: every id they name has its record in a ring or in the store. Few are new since above.
         self.mirror_stacks();
         self.sequence += 1;
-        let tables = Arc::new(StackTables { nodes: self.nodes.freeze(), frames: self.frames.freeze() });
-        let sites = self.sites(&tables);
+        let tables = self.tables();
+        let sites = sites(self.reading.with_counts(), &tables, &mut self.owners, &self.symbolizer);
         self.table.merge(&sites, self.sequence);
         let internal = self.reading.rows[StackId::INTERNAL.index()].counts;
         let mut overhead = own_cost::overhead(internal, self.reading.totals);
@@ -129,10 +133,45 @@ impl Collector {
             symbols: self.symbolizer.quality(),
             resident_bytes: own_cost::resident_bytes(),
             modules,
+            peak: Some(peak_watch::peak_bytes()),
             elapsed: self.started.elapsed(),
             tick: self.reading.tick,
             notes: self.notes.clone(),
         })
+    }
+
+    /// Reads the rows if the heap is higher than ever before, and asks to be woken when it is higher still.
+    pub(crate) fn watch_peak(&mut self) {
+        if !self.peak_watch.is_due() {
+            return;
+        }
+        let begun = Instant::now();
+        if self.reading.read().is_ok() {
+            self.peak_watch.offer(&self.reading, begun, self.started.elapsed());
+        }
+    }
+
+    /// The highest that the heap was so far.
+    pub(crate) fn peak(&mut self) -> Peak {
+        self.watch_peak();
+        self.mirror_stacks();
+        let tables = self.tables();
+        let Captured { rows, totals, tick, elapsed, .. } = self.peak_watch.captured();
+        let snapshot = Snapshot::from_parts(SnapshotParts {
+            totals: *totals,
+            sites: sites(rows.iter().copied(), &tables, &mut self.owners, &self.symbolizer),
+            tick: *tick,
+            elapsed: *elapsed,
+            peak: Some(peak_watch::peak_bytes()),
+            symbols: self.symbolizer.quality(),
+            ..SnapshotParts::default()
+        });
+        Peak::new(peak_watch::peak_bytes(), snapshot)
+    }
+
+    /// What the stacks of a snapshot are in.
+    fn tables(&mut self) -> Arc<StackTables> {
+        Arc::new(StackTables { nodes: self.nodes.freeze(), frames: self.frames.freeze() })
     }
 
     /// Brings the store up to the rings, and the tables that snapshots share up to the store, symbolizing each address
@@ -172,39 +211,46 @@ impl Collector {
         self.symbolized_at = Some(Instant::now());
         self.symbolize_time += begun.elapsed();
     }
+}
 
-    /// One site for each stack with counts, and one for each pseudo-row.
-    fn sites(&mut self, tables: &Arc<StackTables>) -> Vec<Site> {
-        let (pseudo, real) = self.reading.rows.split_at(StackId::FIRST_REAL.index());
-        let with_counts = || (pseudo.len() as u32..).zip(real).filter(|(_, row)| !row.counts.is_zero());
-        let mut sites = Vec::with_capacity(with_counts().count() + PSEUDO_ROWS.len());
-        let mut index_of: HashMap<NodeId, u32> = HashMap::with_capacity(sites.capacity());
+/// One site for each stack among `rows`, and one for each pseudo-row.
+fn sites(
+    rows: impl Iterator<Item = (StackId, ReadRow)> + Clone,
+    tables: &Arc<StackTables>,
+    owners: &mut Owners,
+    symbolizer: &Symbolizer,
+) -> Vec<Site> {
+    let mut sites = Vec::with_capacity(rows.clone().count());
+    let mut index_of: HashMap<NodeId, u32> = HashMap::with_capacity(sites.capacity());
+    let mut pseudo = [ReadRow::default(); StackId::FIRST_REAL.index()];
+    for (id, row) in rows {
+        if let Some(sum) = pseudo.get_mut(id.index()) {
+            *sum = row;
+            continue;
+        }
         // An id whose stack found no memory has none.
-        let mut overflow = pseudo[StackId::OVERFLOW.index()];
-        for (index, &row) in with_counts() {
-            let Some(leaf) = STORE.leaf(StackId::new(index)) else {
-                overflow += row;
-                continue;
-            };
-            match index_of.entry(leaf) {
-                Entry::Vacant(place) => {
-                    place.insert(sites.len() as u32);
-                    let (kind, owner) = self.owners.owner(tables, leaf, &self.symbolizer);
-                    let stack = Some((Arc::clone(tables), leaf));
-                    sites.push(Site::new(kind, owner, stack, row.counts).with_lifetimes(row.lifetimes));
-                }
-                // A stack may have two ids (see `stack_table`).
-                Entry::Occupied(place) => sites[*place.get() as usize].add(row.counts, row.lifetimes),
+        let Some(leaf) = STORE.leaf(id) else {
+            pseudo[StackId::OVERFLOW.index()] += row;
+            continue;
+        };
+        match index_of.entry(leaf) {
+            Entry::Vacant(place) => {
+                place.insert(sites.len() as u32);
+                let (kind, owner) = owners.owner(tables, leaf, symbolizer);
+                let site = Site::new(kind, owner, Some((Arc::clone(tables), leaf)), row.counts);
+                sites.push(site.with_lifetimes(row.lifetimes));
             }
+            // A stack may have two ids (see `stack_table`).
+            Entry::Occupied(place) => sites[*place.get() as usize].add(row.counts, row.lifetimes),
         }
-        for (id, kind) in PSEUDO_ROWS {
-            let ReadRow { counts, lifetimes } = if kind == SiteKind::Overflow { overflow } else { pseudo[id.index()] };
-            if !counts.is_zero() {
-                sites.push(Site::pseudo(kind, counts).with_lifetimes(lifetimes));
-            }
-        }
-        sites
     }
+    for (id, kind) in PSEUDO_ROWS {
+        let ReadRow { counts, lifetimes } = pseudo[id.index()];
+        if !counts.is_zero() {
+            sites.push(Site::pseudo(kind, counts).with_lifetimes(lifetimes));
+        }
+    }
+    sites
 }
 
 /// What stands for the frames that were cut off.

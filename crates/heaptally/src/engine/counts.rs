@@ -91,6 +91,17 @@ impl Reading {
         if self.refused.is_none() { Ok(()) } else { Err(NoMemory) }
     }
 
+    /// The rows that are not empty.
+    pub(crate) fn with_counts(&self) -> impl Iterator<Item = (StackId, ReadRow)> + Clone {
+        let rows = (0..).map(StackId::new).zip(self.rows.iter().copied());
+        rows.filter(|(_, row)| !row.counts.is_zero())
+    }
+
+    /// Bytes that are live, without those of heaptally itself.
+    pub(crate) fn program_live_bytes(&self) -> i64 {
+        (self.totals.counts() - self.rows[StackId::INTERNAL.index()].counts).live_bytes()
+    }
+
     /// Makes rows and totals equal, of a quiet point in a forked child.
     #[cold]
     fn correct(&mut self) {

@@ -11,7 +11,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::{hint, ptr};
 
-use heaptally_capture::hook::{self, Block};
+use heaptally_capture::hook::{self, Block, Counted};
 use heaptally_capture::{Entry, Head, ThreadState, tag};
 
 use super::thread;
@@ -204,12 +204,13 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout; the state
         // is this thread's.
         unsafe {
-            match thread::tracked(head) {
-                Some(state) if hook::freed_tracked::<false>(state, block, sp) => {
+            let Some(state) = thread::tracked(head) else { return self.dealloc_slow(address, layout) };
+            match hook::freed_tracked::<false>(state, block, sp) {
+                Counted::Whole => {
                     self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
                 }
-                Some(state) => self.dealloc_old(address, layout, state),
-                None => self.dealloc_slow(address, layout),
+                Counted::ButTold => self.dealloc_told(address, layout, state),
+                Counted::Not => self.dealloc_old(address, layout, state),
             }
         }
     }
@@ -225,11 +226,28 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         let block = Block { address, size: layout.size() };
         // SAFETY: as in `dealloc_counted`.
         unsafe {
-            if hook::freed_tracked::<true>(state, block, stack_pointer()) {
-                self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
-            } else {
-                self.dealloc_slow(address, layout);
+            match hook::freed_tracked::<true>(state, block, stack_pointer()) {
+                Counted::Whole => {
+                    self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
+                }
+                Counted::ButTold => self.dealloc_told(address, layout, state),
+                Counted::Not => self.dealloc_slow(address, layout),
             }
+        }
+    }
+
+    /// The end of `dealloc` of a block that is counted, after which the thread has something to tell.
+    ///
+    /// # Safety
+    ///
+    /// As for `dealloc`; the operation is handed over by the hook, and the state is the calling thread's.
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_told(&self, address: *mut u8, layout: Layout, state: &'static ThreadState) {
+        // SAFETY: the caller's; the block was allocated with this layout.
+        unsafe {
+            let address = hook::tell_elsewhere(state, address);
+            self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
         }
     }
 

@@ -17,6 +17,7 @@ mod module_filter;
 mod node_index;
 mod own_cost;
 mod owners;
+mod peak_watch;
 mod reply;
 mod stack_store;
 mod symbolizer;
@@ -25,8 +26,8 @@ mod ticker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse};
-use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
+use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, Tick};
+use heaptally_profile::{Counts, Peak, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
 use aggregator::Aggregator;
@@ -66,6 +67,9 @@ fn launch(config: Config) -> Result<(), StartError> {
     if let Some((every, on_mismatch)) = config.verify {
         PROCESS.verification.set(every.get(), on_mismatch == OnMismatch::Abort);
     }
+    PROCESS.tick.advance(Tick::FIRST);
+    // With what is live already.
+    PROCESS.peak.ring_at(0);
     PROCESS.hash_key.randomize();
     PROCESS.max_depth.store(config.max_depth as u32, Ordering::Relaxed);
     PROCESS.ring_limit_bytes.store(config.ring_bytes.max(MIN_RING_BYTES), Ordering::Relaxed);
@@ -126,6 +130,11 @@ pub(crate) fn snapshot() -> Snapshot {
             ],
         )
     })
+}
+
+pub(crate) fn peak() -> Peak {
+    let peak = internal(|| Aggregator::current().and_then(Aggregator::peak));
+    peak.unwrap_or_else(|| Peak::new(peak_watch::peak_bytes(), Snapshot::from_parts(SnapshotParts::default())))
 }
 
 pub(crate) fn set_paused(paused: bool) {
