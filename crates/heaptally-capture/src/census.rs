@@ -49,15 +49,37 @@ pub fn totals() -> [u64; 4] {
     [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
 }
 
-/// `[allocated bytes, freed bytes]` of the blocks that heaptally itself allocated: the one row among those above that
-/// is asked for by itself. Freed is read first, as there.
-pub fn internal_bytes() -> [u64; 2] {
-    let sum = |bytes: fn(&crate::Line) -> u64| {
+/// The totals without the blocks that heaptally itself allocated, in the same order.
+///
+/// Read while heaptally is at rest: between two readings of its row that agree, and with none of its threads between
+/// totals and row. Only a thread of the program that gives back one of its blocks, by dropping a snapshot, may have
+/// that one free in the totals and not in the row. While heaptally works there may be no such instant; after a few
+/// readings, what it did during the last one is left in.
+pub fn program() -> [u64; 4] {
+    const READINGS: usize = 8;
+    let (mut own, mut whole) = (internal(), totals());
+    for _ in 0..READINGS {
+        // Every reading is Acquire, so they come one after the other. An operation that `totals` has seen has marked its
+        // thread as busy before; if the mark is gone, the row has it, and differs.
+        let is_at_work = PROCESS.shared_in_flight.any() || PROCESS.registry.iter().any(ThreadState::is_at_work);
+        let again = internal();
+        if !is_at_work && again == own {
+            break;
+        }
+        (own, whole) = (again, totals());
+    }
+    core::array::from_fn(|word| whole[word].wrapping_sub(own[word]))
+}
+
+/// As [`totals`], of the blocks that heaptally itself allocated: the one row that is asked for by itself.
+fn internal() -> [u64; 4] {
+    let sum = |words: fn(&crate::Line) -> [u64; 2]| {
         let private = PROCESS.registry.iter().filter_map(|state| state.private.line(StackId::INTERNAL));
-        private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(bytes).fold(0, u64::wrapping_add)
+        private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(words).fold([0; 2], add)
     };
-    let freed = sum(|line| line.freed()[1]);
-    [sum(|line| line.allocated()[1]), freed]
+    let [freed_blocks, freed_bytes] = sum(crate::Line::freed);
+    let [allocated_blocks, allocated_bytes] = sum(crate::Line::allocated);
+    [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
 }
 
 /// Hands every stack that is new since the last drain to `store`. One caller at a time. Called after the rows were

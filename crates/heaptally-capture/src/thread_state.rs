@@ -131,13 +131,23 @@ impl ThreadState {
 
     /// Takes one [`ThreadState::enter_internal`] back.
     pub fn leave_internal(&self) {
-        self.internal.store(self.internal.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        // Release: pairs with the Acquire in `is_at_work`.
+        self.internal.store(self.internal.load(Ordering::Relaxed).saturating_sub(1), Ordering::Release);
+    }
+
+    /// Whether an operation of heaptally's own may be between totals and row. Asked by another thread, which has read the
+    /// totals: if not, each operation of heaptally's own in them is in its row, to be read from here on.
+    pub(crate) fn is_at_work(&self) -> bool {
+        // Acquire: pairs with the Release in `leave_internal` and `reset_for_new_owner`; who sees that the thread has left
+        // sees the rows of what it did. If it has not, `busy` says the same of its last operation.
+        self.internal.load(Ordering::Acquire) != 0 && self.is_busy()
     }
 
     /// What a new owner must not inherit.
     pub(crate) fn reset_for_new_owner(&self) {
         self.busy.store(0, Ordering::Relaxed);
-        self.internal.store(0, Ordering::Relaxed);
+        // Release: as in `leave_internal`.
+        self.internal.store(0, Ordering::Release);
         // SAFETY: nobody else has the state: its last owner is gone, and the free list, or its creation, orders what
         // that one did before this.
         unsafe { &mut *self.scratch.get() }.capturer.reset();

@@ -11,6 +11,8 @@ use crate::site_kind::SiteKind;
 use crate::table::{Table, function_cell, more_cell, shown, unchanged_cell};
 use crate::units::{Bytes, BytesChange, GroupedChange, Plural, Seconds, SignedBytes, SignedGrouped};
 
+const HEADER: [&str; 4] = ["live bytes", "live blocks", "allocated bytes", "allocated blocks"];
+
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "heaptally, change in {}\n\n{}", Seconds(self.elapsed()), table(self, f).to_string().trim_end())?;
@@ -34,7 +36,7 @@ fn table(diff: &Diff, f: &fmt::Formatter<'_>) -> Table<4> {
     let (first, hidden) = changed.split_at(shown(changed.len(), f));
     let (listed, folded) = unchanged.split_at(if f.alternate() { unchanged.len() } else { 0 });
 
-    let mut table = Table::new(["live bytes", "live blocks", "allocated bytes", "allocated blocks"]);
+    let mut table = Table::new(HEADER);
     let named = || first.iter().chain(listed);
     let names: FileNames<'_> = named().filter_map(|row| row.location()).map(|location| &*location.file).collect();
     for row in named() {
@@ -50,6 +52,19 @@ fn table(diff: &Diff, f: &fmt::Formatter<'_>) -> Table<4> {
         table.push(cells(row.change()), row.function());
     }
     table.push(cells(diff.totals()), "total");
+    table
+}
+
+/// Lines of the first rows, and one that adds up the others.
+pub(crate) fn table_of(first: &[&DiffRow], others: &[&DiffRow]) -> Table<4> {
+    let mut table = Table::new(HEADER);
+    let names: FileNames<'_> = first.iter().filter_map(|row| row.location()).map(|place| &*place.file).collect();
+    for row in first {
+        table.push(cells(row.change()), function_cell(row.function(), row.location(), &names));
+    }
+    if !others.is_empty() {
+        table.push(cells(sum(others)), more_cell(others.len()));
+    }
     table
 }
 

@@ -101,9 +101,8 @@ pub(crate) fn totals() -> Totals {
     Totals { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
 
-/// Live bytes without those of heaptally itself. Read while heaptally works, they may be off by what it allocates and
-/// frees between two reads, and then even below zero.
-pub(crate) fn program_live_bytes() -> i64 {
-    let [allocated, freed] = census::internal_bytes();
-    totals().live_bytes().wrapping_sub(allocated.wrapping_sub(freed)).cast_signed()
+/// The process's totals without the blocks of heaptally itself: see [`census::program`].
+pub(crate) fn program() -> Counts {
+    let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes] = census::program();
+    Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }

@@ -102,11 +102,12 @@ pub(crate) fn totals() -> Totals {
     counts::totals()
 }
 
-pub(crate) fn program_live_bytes() -> i64 {
-    counts::program_live_bytes()
+/// The totals without the blocks of heaptally itself, as far as it was at rest while they were read.
+pub(crate) fn program_counts() -> Counts {
+    counts::program()
 }
 
-/// What the calling thread has counted; only differences mean something.
+/// What the calling thread has counted since it began.
 pub(crate) fn thread_counts() -> Counts {
     thread::counts(thread::current(forward::entry()))
 }
