@@ -11,6 +11,7 @@
 //! counts in a row, so [`totals`], called last, is never below the sum of the rows.
 
 use crate::capture_counts::CaptureCounts;
+use crate::owner::Term;
 use crate::process::PROCESS;
 use crate::ring::Record;
 use crate::stack_id::StackId;
@@ -82,6 +83,45 @@ fn internal() -> [u64; 4] {
     [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
 }
 
+/// What one thread has counted with its state since it has it: since it began, or jumped out of the allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadCounts {
+    /// The number of the state that it has.
+    pub state: u32,
+    /// Since when it has that one.
+    pub term: Term,
+    /// `[allocated blocks, allocated bytes, freed blocks, freed bytes]`.
+    pub words: [u64; 4],
+}
+
+/// Visits every thread that has a state, and returns what else is in the totals, in the same order: what threads have
+/// counted that have ended, and what was counted on the shared lines. All together are what [`totals`] would have read.
+///
+/// A thread that begins or ends at this instant is among the others.
+pub fn threads(mut visit: impl FnMut(ThreadCounts)) -> [u64; 4] {
+    let mut others = PROCESS.shared_totals.words();
+    for state in PROCESS.registry.iter() {
+        // Between two looks at the term: see `owner`.
+        let term = state.owner.now();
+        let (base, counted) = (state.owner.base(), state.counted());
+        let is_owned = term.thread_id() != 0 && state.owner.is_still(term);
+        let mut of_others = counted;
+        if is_owned {
+            let words = core::array::from_fn(|word| counted[word].wrapping_sub(base[word]));
+            visit(ThreadCounts { state: state.index.load(Ordering::Relaxed), term, words });
+            of_others = base;
+        }
+        others = core::array::from_fn(|word| others[word].wrapping_add(of_others[word]));
+    }
+    others
+}
+
+/// Notes that the calling thread, whose state this is, may be called otherwise by the system: it was in the process that
+/// this one was forked from.
+pub fn renew(own: &ThreadState) {
+    own.owner.renew();
+}
+
 /// Hands every stack that is new since the last drain to `store`. One caller at a time. Called after the rows were
 /// read, so that every id they name has its record in the store.
 pub fn drain(mut store: impl FnMut(Record<'_>)) {
@@ -115,8 +155,11 @@ pub fn repair_after_fork(survivor: Option<&ThreadState>) {
     let survivor_is_counting = survivor.map_or(in_flight, ThreadState::is_busy);
     for state in PROCESS.registry.iter() {
         if survivor.is_some_and(|own| core::ptr::eq(own, state)) {
+            renew(state);
             continue;
         }
+        // Also of a thread that was just offering its state.
+        state.owner.end();
         if state.is_busy() {
             PROCESS.registry.retire(state);
             in_flight = true;

@@ -78,8 +78,9 @@ impl Registry {
     }
 
     /// Notes that the calling thread knows the state as its own. Not before: a child that a signal handler forks in
-    /// between would take the state for one whose owner is gone, and offer it.
+    /// between would take the state for one whose owner is gone, and offer it. Makes one system call.
     pub fn own(&self, state: &ThreadState) {
+        state.owner.begin();
         state.ownership.store(ownership::OWNED, Ordering::Relaxed);
     }
 
@@ -97,6 +98,8 @@ impl Registry {
         if state.ownership.swap(ownership::OFFERED, Ordering::Relaxed) != ownership::OWNED {
             return;
         }
+        // Not after the push: the next owner's term begins after this one's end.
+        state.owner.end();
         if !self.free.push(state.index.load(Ordering::Relaxed), arena) {
             self.retire(state);
         }
@@ -106,6 +109,7 @@ impl Registry {
     pub fn retire(&self, state: &ThreadState) {
         // Nobody will end it. The losses say that an operation may be in the totals and not in its row.
         state.end_operation();
+        state.owner.end();
         state.ownership.store(ownership::RETIRED, Ordering::Relaxed);
     }
 

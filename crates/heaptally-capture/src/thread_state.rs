@@ -1,8 +1,9 @@
 //! Everything one thread counts with and captures into.
 //!
 //! A state lives in the arena for ever and has one owner at a time: a thread, or nobody while it waits on the free
-//! list. Its counters are sums over all its owners, so a new owner goes on counting where the last one stopped. Only
-//! the owner calls the methods that write; snapshots read the lines of all states, owned or not.
+//! list. Its counters are sums over all its owners, so a new owner goes on counting where the last one stopped, and notes
+//! where that was ([`Owner`]). Only the owner calls the methods that write; snapshots read the lines of all states, owned or
+//! not.
 //!
 //! ```text
 //!             acquire                  release (pthread key)
@@ -19,6 +20,7 @@ use crate::capture_counts::CaptureCounts;
 use crate::counter::Line;
 use crate::head::Head;
 use crate::mode::{Mode, ModeCell};
+use crate::owner::Owner;
 use crate::private_lines::PrivateLines;
 use crate::ring::Ring;
 use crate::stack_cache::StackCache;
@@ -53,6 +55,8 @@ pub struct ThreadState {
     pub(crate) private: PrivateLines,
     pub(crate) captures: CaptureCounts,
     scratch: UnsafeCell<Scratch>,
+    /// Whose it is, for snapshots; `ownership` is what passing it on goes by. Last: what the hook uses lies before it.
+    pub(crate) owner: Owner,
 }
 
 /// What only the owner touches, and only while it holds [`Busy`].
@@ -148,6 +152,7 @@ impl ThreadState {
         self.busy.store(0, Ordering::Relaxed);
         // Release: as in `leave_internal`.
         self.internal.store(0, Ordering::Release);
+        self.owner.set_base(self.counted());
         // SAFETY: nobody else has the state: its last owner is gone, and the free list, or its creation, orders what
         // that one did before this.
         unsafe { &mut *self.scratch.get() }.capturer.reset();
@@ -168,6 +173,15 @@ impl ThreadState {
         if mode.get() != Mode::On {
             self.head.open_gate();
         }
+    }
+
+    /// What all its owners have counted: `[allocated blocks, allocated bytes, freed blocks, freed bytes]`. Freed is read
+    /// first, so that who frees what it allocated has allocated it.
+    #[inline]
+    pub fn counted(&self) -> [u64; 4] {
+        let [freed_blocks, freed_bytes] = self.totals(Line::freed);
+        let [allocated_blocks, allocated_bytes] = self.totals(Line::allocated);
+        [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
     }
 
     /// `[blocks, bytes]` of each line that makes the totals: "before start", and tracked.

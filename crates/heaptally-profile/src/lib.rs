@@ -47,6 +47,8 @@ mod snapshot_table;
 mod stack;
 mod symbols;
 mod table;
+mod thread_row;
+mod thread_table;
 mod totals;
 mod units;
 
@@ -68,4 +70,5 @@ pub use site_kind::SiteKind;
 pub use snapshot::{ModuleUse, Snapshot, SnapshotParts};
 pub use stack::{NodeId, StackNode, StackTables, Walk};
 pub use symbols::{SymbolQuality, SymbolVerdict};
+pub use thread_row::ThreadRow;
 pub use totals::Totals;

@@ -10,19 +10,24 @@ use crate::units::Plural;
 /// How many rows a table shows unless all are asked for.
 const SHORT_ROWS: usize = 20;
 
-/// A table of `N` right-aligned columns and a last one for the function.
+/// A table of `N` right-aligned columns and a last one, for the function as a rule.
 pub(crate) struct Table<const N: usize> {
     header: [&'static str; N],
+    last: &'static str,
     rows: Vec<([String; N], String)>,
 }
 
 impl<const N: usize> Table<N> {
     pub(crate) fn new(header: [&'static str; N]) -> Self {
-        Self { header, rows: Vec::new() }
+        Self::with_last(header, "function")
     }
 
-    pub(crate) fn push(&mut self, cells: [String; N], function: impl Into<String>) {
-        self.rows.push((cells, function.into()));
+    pub(crate) fn with_last(header: [&'static str; N], last: &'static str) -> Self {
+        Self { header, last, rows: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, cells: [String; N], last: impl Into<String>) {
+        self.rows.push((cells, last.into()));
     }
 }
 
@@ -34,14 +39,14 @@ impl<const N: usize> fmt::Display for Table<N> {
                 *width = (*width).max(cell.len());
             }
         }
-        let mut line = |cells: [&str; N], function: &str| {
+        let mut line = |cells: [&str; N], last: &str| {
             for (cell, width) in cells.into_iter().zip(widths) {
                 write!(f, "{cell:>width$}  ")?;
             }
-            writeln!(f, "{function}")
+            writeln!(f, "{last}")
         };
-        line(self.header, "function")?;
-        self.rows.iter().try_for_each(|(cells, function)| line(cells.each_ref().map(String::as_str), function))
+        line(self.header, self.last)?;
+        self.rows.iter().try_for_each(|(cells, last)| line(cells.each_ref().map(String::as_str), last))
     }
 }
 

@@ -49,7 +49,8 @@ pub use environment::EnvError;
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
     Captures, Counter, Counts, Diff, DiffRow, Frame, Line, Location, Losses, Mapping, ModuleUse, Overhead, Rank,
-    RegionReport, Row, Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, Totals, UnknownFrees, Violation,
+    RegionReport, Row, Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, ThreadRow, Totals, UnknownFrees,
+    Violation,
 };
 pub use module_name::ModuleError;
 pub use process_region::ProcessRegion;

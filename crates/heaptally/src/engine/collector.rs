@@ -111,12 +111,14 @@ impl Collector {
         overhead.aggregator_cpu_ns = own_cost::thread_cpu_ns();
         overhead.symbolize_ns = self.symbolize_time.as_nanos() as u64;
         overhead.snapshot_ns = begun.elapsed().as_nanos() as u64;
+        let threads = self.reading.threads.rows();
         let modules = self.owners.modules().map(|(name, matched)| ModuleUse { name, matched }).collect();
         Snapshot::from_parts(SnapshotParts {
             sequence: self.sequence,
             totals: self.reading.totals,
             totals_before: self.reading.totals_before,
             sites,
+            threads,
             losses: own_cost::losses(self.reading.rows[StackId::UNKNOWN_FREES.index()]),
             overhead,
             captures: own_cost::captures(),

@@ -6,6 +6,8 @@
 use heaptally_capture::{Line, PROCESS, StackId, census};
 use heaptally_profile::{Counts, Totals};
 
+use super::threads::Threads;
+
 /// Ids that may be issued while the counters are read, before the buffer must grow.
 const SLACK: usize = 4096;
 
@@ -14,6 +16,8 @@ const SLACK: usize = 4096;
 pub(crate) struct Reading {
     /// Counts of each stack id, pseudo-rows first.
     pub(crate) rows: Vec<Counts>,
+    /// Counts of each thread. Read after the rows, too.
+    pub(crate) threads: Threads,
     /// The last row for which there was no memory.
     refused: Option<Counts>,
     /// Read after the rows.
@@ -30,6 +34,7 @@ impl Reading {
     /// Takes the memory that reading takes now. To be asked first: without it nothing else of a snapshot is begun.
     pub(crate) fn make_room(&mut self) -> Result<(), NoMemory> {
         self.refused = None;
+        self.threads.make_room()?;
         self.rows.clear();
         self.grow(PROCESS.stacks.issued() as usize + SLACK)
     }
@@ -50,6 +55,7 @@ impl Reading {
             row.allocated_blocks = row.allocated_blocks.wrapping_add(blocks);
             row.allocated_bytes = row.allocated_bytes.wrapping_add(bytes);
         });
+        self.threads.read();
         self.totals = totals();
         self.totals_before = (!in_flight).then_some(before);
         if census::is_correction_due() && self.refused.is_none() && self.totals_before == Some(self.totals) {
@@ -64,6 +70,7 @@ impl Reading {
         let of_totals = |(index, _): &(usize, &Counts)| *index != StackId::UNKNOWN_FREES.index();
         let rows = self.rows.iter().enumerate().filter(of_totals).fold(Counts::ZERO, |sum, (_, &row)| sum + row);
         census::correct(words(rows), words(self.totals.counts()));
+        self.threads.correct(rows - self.totals.counts());
         self.totals = totals();
         self.totals_before = Some(self.totals);
     }

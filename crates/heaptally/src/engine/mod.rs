@@ -21,10 +21,11 @@ mod reply;
 mod stack_store;
 mod symbolizer;
 mod thread;
+mod threads;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse};
+use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, census};
 use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
@@ -55,6 +56,10 @@ fn launch(config: Config) -> Result<(), StartError> {
     let filter = ModuleFilter::new(&config.modules)?;
     if !installed::capture_works() {
         return Err(StartError::Capture);
+    }
+    // A child that was forked before now was not told of it.
+    if let Some(own) = thread::state() {
+        census::renew(own);
     }
     PROCESS.unwinder.prepare();
     PROCESS.unwinder.set_reuse(match config.trace_reuse {

@@ -17,7 +17,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaptally_capture::hook::{self, Thread};
-use heaptally_capture::{Entry, Head, Line, Losses, PROCESS, ThreadState, page_map};
+use heaptally_capture::{Entry, Head, Losses, PROCESS, ThreadState, page_map};
 use heaptally_profile::Counts;
 
 use super::forward;
@@ -61,6 +61,7 @@ pub(crate) fn state() -> Option<&'static ThreadState> {
     state_at(STATE.get())
 }
 
+/// `head` is a value of [`STATE`].
 fn state_at(head: *const Head) -> Option<&'static ThreadState> {
     if (FRESH.addr()..=ENDED.addr()).contains(&head.addr()) {
         return None;
@@ -125,8 +126,7 @@ pub(crate) fn counts(thread: Thread) -> Counts {
 }
 
 fn counted(state: &ThreadState) -> Counts {
-    let [allocated_blocks, allocated_bytes] = state.totals(Line::allocated);
-    let [freed_blocks, freed_bytes] = state.totals(Line::freed);
+    let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes] = state.counted();
     Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
 
