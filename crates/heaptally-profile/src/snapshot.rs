@@ -134,8 +134,8 @@ impl Snapshot {
     /// have ended, and for what was counted elsewhere than in a thread's own counters. They add up to the
     /// [totals](Snapshot::totals), as the sites do. Empty for a snapshot without sites, such as one taken before start.
     ///
-    /// A thread that began or ended just then is in the last row. Names come from the system, for 128 threads in each
-    /// snapshot, those without a name first; a thread that has changed its name may have the old one for a while.
+    /// A thread that began or ended just then is in the last row. Names come from the system, at each snapshot for at most
+    /// 128 threads that have none yet; a thread that has changed its name may have the old one for some snapshots.
     pub fn threads(&self) -> &[ThreadRow] {
         &self.parts.threads
     }

@@ -106,12 +106,12 @@ impl Collector {
         let tables = Arc::new(StackTables { nodes: self.nodes.freeze(), frames: self.frames.freeze() });
         let sites = self.sites(&tables);
         self.table.merge(&sites, self.sequence);
+        let threads = self.reading.threads.rows();
         let internal = self.reading.rows[StackId::INTERNAL.index()];
         let mut overhead = own_cost::overhead(internal, self.reading.totals);
         overhead.aggregator_cpu_ns = own_cost::thread_cpu_ns();
         overhead.symbolize_ns = self.symbolize_time.as_nanos() as u64;
         overhead.snapshot_ns = begun.elapsed().as_nanos() as u64;
-        let threads = self.reading.threads.rows();
         let modules = self.owners.modules().map(|(name, matched)| ModuleUse { name, matched }).collect();
         Snapshot::from_parts(SnapshotParts {
             sequence: self.sequence,
