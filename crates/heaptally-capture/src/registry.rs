@@ -166,4 +166,24 @@ mod tests {
         registry.release(second, &arena);
         assert!(ptr::eq(registry.acquire(&arena, &mode).unwrap(), second));
     }
+    #[test]
+    fn a_state_is_its_owners_until_it_is_offered_and_the_next_begins_where_it_stood() {
+        let (registry, arena, mode) = (Registry::new(), Arena::new(), ModeCell::new());
+        let state = registry.acquire(&arena, &mode).unwrap();
+        assert_eq!(state.owner.now().thread_id(), 0, "nobody's, while its owner does not know it");
+        registry.own(state);
+        let first = state.owner.now();
+        assert_eq!((first.thread_id(), state.owner.base()), (crate::sys::thread_id(), [0; 4]));
+        state.head.before_start.count_allocated(100);
+        state.tracked.count_allocated(20);
+        state.tracked.count_freed(100);
+        registry.release(state, &arena);
+        assert_eq!(state.owner.now().thread_id(), 0);
+        assert!(ptr::eq(registry.acquire(&arena, &mode).unwrap(), state));
+        registry.own(state);
+        assert_eq!((state.owner.base(), state.counted()), ([2, 120, 1, 100], [2, 120, 1, 100]));
+        assert!(state.owner.now() != first);
+        registry.retire(state);
+        assert_eq!(state.owner.now().thread_id(), 0);
+    }
 }

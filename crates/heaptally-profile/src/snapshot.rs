@@ -136,6 +136,17 @@ impl Snapshot {
     ///
     /// A thread that began or ended just then is in the last row. Names come from the system, at each snapshot for at most
     /// 128 threads that have none yet; a thread that has changed its name may have the old one for some snapshots.
+    ///
+    /// ```
+    /// # use heaptally_profile::{Counts, Snapshot, SnapshotParts, ThreadRow};
+    /// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 8, ..Counts::ZERO };
+    /// # let threads = vec![ThreadRow::of_others(Counts::ZERO), ThreadRow::of_thread(7, "main".into(), counts)];
+    /// # let snapshot = Snapshot::from_parts(SnapshotParts { threads, ..SnapshotParts::default() });
+    /// for row in snapshot.threads() {
+    ///     println!("{:>12} {}", row.counts().allocated_bytes, row.name());
+    /// }
+    /// assert_eq!(snapshot.threads()[0].name(), "main");
+    /// ```
     pub fn threads(&self) -> &[ThreadRow] {
         &self.parts.threads
     }
