@@ -67,9 +67,10 @@ pub struct SnapshotParts {
 /// The heap by allocation site at one moment. `Display` prints it as a table.
 ///
 /// The table shows the 20 functions with the most live bytes, percentages of what the program holds,
-/// and heaptally itself below the program; `{:#}` shows all functions, and the 10 threads that allocated most. The numbers are the snapshot's
-/// own; stacks and symbols are shared with other snapshots. Taken while other threads allocate, each
-/// counter is exact for the moment when it was read.
+/// and heaptally itself below the program; `{:#}` shows all functions, and the 10 threads that
+/// allocated most. The numbers are the snapshot's own; stacks and symbols are shared with other
+/// snapshots. Taken while other threads allocate, each counter is exact for the moment when it was
+/// read.
 ///
 /// # Examples
 ///
