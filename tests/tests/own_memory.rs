@@ -2,9 +2,10 @@
 #![cfg(not(heaptally_portable))]
 
 use std::hint::black_box;
+use std::thread;
 use std::time::Instant;
 
-use heaptally::{Config, Overhead, Symbolize, TallyAlloc};
+use heaptally::{Config, Overhead, Symbolize, TallyAlloc, TickNumber};
 use heaptally_tests::{assert_conserved, resident_bytes, stacks};
 
 #[global_allocator]
@@ -13,7 +14,8 @@ static ALLOC: TallyAlloc = TallyAlloc::system();
 const STACKS: usize = 1000;
 /// A million captures.
 const ROUNDS: usize = 1_000_000 / STACKS;
-/// The first captures, one of each stack: they find its id, and counters for it and those around it.
+/// The first captures, one of each stack: they find its id, and counters for it and those around it. Their blocks are
+/// freed a tick later, so that there are counters for ages as well.
 const FIRST_ROUNDS: usize = 1;
 const LEAF_BYTES: usize = 16;
 /// A few pages may be touched for the first time by anyone in the process: the harness, the heap's top, a deeper
@@ -29,7 +31,10 @@ fn captures_of_known_stacks_take_no_memory() {
     for rounds in [FIRST_ROUNDS, ROUNDS] {
         let begun = Instant::now();
         for _ in 0..rounds {
-            every_stack_once();
+            let kept = every_stack_once(rounds == FIRST_ROUNDS);
+            if !kept.is_empty() {
+                thread::sleep(TickNumber::LENGTH * 2);
+            }
         }
         println!("{rounds} rounds in {:?}", begun.elapsed());
         // The aggregator makes the second of two snapshots from buffers that it has.
@@ -47,10 +52,18 @@ fn captures_of_known_stacks_take_no_memory() {
     assert_eq!(sites.iter().filter(|site| site.counts().allocated_bytes == bytes).count(), STACKS);
 }
 
-fn every_stack_once() {
+#[expect(clippy::vec_box, reason = "the blocks are what is counted")]
+fn every_stack_once(keep: bool) -> Vec<Box<[u8; LEAF_BYTES]>> {
+    let mut kept = Vec::with_capacity(if keep { STACKS } else { 0 });
     for number in 0..STACKS {
-        stacks::at(number, 3, &mut || drop(black_box(Box::new([0_u8; LEAF_BYTES]))));
+        stacks::at(number, 3, &mut || {
+            let block = black_box(Box::new([0_u8; LEAF_BYTES]));
+            if keep {
+                kept.push(block);
+            }
+        });
     }
+    kept
 }
 
 /// What heaptally never gives back.

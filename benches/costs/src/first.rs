@@ -4,6 +4,8 @@ use std::env;
 use std::fs;
 use std::time::Instant;
 
+use regex::Regex;
+
 use crate::{print, status};
 
 const MIB: f64 = (1 << 20) as f64;
@@ -20,6 +22,10 @@ pub(crate) fn measure() -> Result<(), String> {
     let ms = begun.elapsed().as_secs_f64() * 1e3;
     let peak = status::memory_bytes("VmHWM")?;
     crate::check(&snapshot, 50)?;
+    let of_workloads = Regex::new(r"\bworkloads\b").map_err(|error| error.to_string())?;
+    if !snapshot.by_function().iter().any(|row| of_workloads.is_match(row.function())) {
+        return Err(format!("no function of the workloads in\n{snapshot:#}"));
+    }
     let program = env::current_exe().and_then(fs::metadata).map_err(|error| format!("this program: {error}"))?;
     print::number("program", "MiB", program.len() as f64 / MIB);
     print::number("time", "ms", ms);

@@ -5,34 +5,44 @@
 //!
 //! # Synchronization
 //!
-//! A free that [`freed_rows`] has read (Acquire) was counted (Release) by a thread that held the block, which reached
+//! A free that [`freed_rows`] or [`older_ages`] has read (Acquire) was counted (Release) by a thread that held the block, which reached
 //! it after its allocation had been counted. So [`allocated_rows`], called afterwards and reading the registry, the
 //! pages and the highest id anew, finds that allocation: no row is negative. A thread counts in its totals before it
 //! counts in a row, so [`totals`], called last, is never below the sum of the rows.
 
 use crate::capture_counts::CaptureCounts;
+use crate::older_ages::OLDER_AGES;
 use crate::owner::Term;
 use crate::process::PROCESS;
 use crate::ring::Record;
+#[cfg(doc)]
+use crate::site_line::SiteLine;
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
 use crate::thread_state::{ThreadState, ownership};
 
-/// Visits `[blocks, bytes]` freed, of every line of every thread; ids come up many times.
-pub fn freed_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
+/// Visits the blocks of each stack that were freed a tick or more after their birth, by age: see
+/// [`crate::OlderAges::for_each`]. To be read before [`freed_rows`], which then has all of them.
+pub fn older_ages(visit: impl FnMut(StackId, [u64; OLDER_AGES])) {
+    PROCESS.older_ages.for_each(PROCESS.stacks.issued(), visit);
+}
+
+/// Visits what [`SiteLine::freed`] says of every line of every thread; ids come up many times.
+pub fn freed_rows(mut visit: impl FnMut(StackId, ([u64; 2], u64, u64))) {
     let issued = PROCESS.stacks.issued();
     for state in PROCESS.registry.iter() {
-        visit(StackId::BEFORE_START, state.head.before_start.freed());
+        // Born in tick 0, all of them.
+        visit(StackId::BEFORE_START, (state.head.before_start.freed(), 0, 0));
         state.private.for_each(issued, |id, line| visit(id, line.freed()));
     }
     PROCESS.shared.for_each(issued, |id, line| visit(id, line.freed()));
 }
 
-/// Visits `[blocks, bytes]` allocated, of every line of every thread; ids come up many times.
-pub fn allocated_rows(mut visit: impl FnMut(StackId, [u64; 2])) {
+/// Visits what [`SiteLine::allocated`] says of every line of every thread; ids come up many times.
+pub fn allocated_rows(mut visit: impl FnMut(StackId, ([u64; 2], u64))) {
     let issued = PROCESS.stacks.issued();
     for state in PROCESS.registry.iter() {
-        visit(StackId::BEFORE_START, state.head.before_start.allocated());
+        visit(StackId::BEFORE_START, (state.head.before_start.allocated(), 0));
         state.private.for_each(issued, |id, line| visit(id, line.allocated()));
     }
     PROCESS.shared.for_each(issued, |id, line| visit(id, line.allocated()));
@@ -76,7 +86,7 @@ pub fn program() -> [u64; 4] {
 fn internal() -> [u64; 4] {
     let sum = |words: fn(&crate::Line) -> [u64; 2]| {
         let private = PROCESS.registry.iter().filter_map(|state| state.private.line(StackId::INTERNAL));
-        private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(words).fold([0; 2], add)
+        private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(|line| words(&line.line)).fold([0; 2], add)
     };
     let [freed_blocks, freed_bytes] = sum(crate::Line::freed);
     let [allocated_blocks, allocated_bytes] = sum(crate::Line::allocated);
@@ -170,8 +180,8 @@ pub fn repair_after_fork(survivor: Option<&ThreadState>) {
     PROCESS.correction_due.fetch_or(in_flight && survivor_is_counting, Ordering::Relaxed);
     if in_flight && !survivor_is_counting {
         let mut rows = [0_u64; 4];
-        freed_rows(|id, words| add_row(&mut rows[2..], id, words));
-        allocated_rows(|id, words| add_row(&mut rows[..2], id, words));
+        freed_rows(|id, (words, ..)| add_row(&mut rows[2..], id, words));
+        allocated_rows(|id, (words, _)| add_row(&mut rows[..2], id, words));
         add_to_totals(rows, totals());
     }
 }

@@ -26,7 +26,7 @@ impl Counter {
 
     /// Adds `n`, while other threads may do so too.
     #[inline]
-    fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         // Release: pairs with the Acquire in `get`.
         self.0.fetch_add(n, Ordering::Release);
     }

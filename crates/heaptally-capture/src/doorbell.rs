@@ -3,6 +3,8 @@
 //! Rung on any thread, also inside the allocator; waited for by the aggregator alone. A std condition variable would
 //! do the same behind a lock, and the hook takes none.
 
+use core::time::Duration;
+
 use crate::sync::{AtomicU32, Ordering};
 use crate::sys;
 
@@ -26,11 +28,10 @@ impl Doorbell {
         }
     }
 
-    /// Blocks until rung or until `timeout_ns` nanoseconds have passed, and silences the bell. May return for no
-    /// reason.
-    pub fn wait(&self, timeout_ns: Option<u64>) {
+    /// Blocks until rung or until `timeout` has passed, and silences the bell. May return for no reason.
+    pub fn wait(&self, timeout: Duration) {
         if self.0.load(Ordering::Relaxed) == QUIET {
-            sys::futex_wait(&self.0, QUIET, timeout_ns);
+            sys::futex_wait(&self.0, QUIET, timeout);
         }
         // Acquire: pairs with the Release in `ring`. Silenced before the work is looked at, so that a ring during the
         // work is kept for the next wait.

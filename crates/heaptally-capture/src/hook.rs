@@ -15,10 +15,12 @@ use crate::losses::Losses;
 use crate::mode::Mode;
 use crate::process::PROCESS;
 use crate::recording::{NoRoomNow, find_or_record};
+use crate::site_line::SiteLine;
 use crate::stack_id::StackId;
 use crate::sync::Ordering;
 use crate::tag::Slot;
 use crate::thread_state::{Busy, ThreadState};
+use crate::tick::Tick;
 
 /// The calling thread, as the thread-local pointer says.
 #[derive(Clone, Copy)]
@@ -42,9 +44,10 @@ pub struct Block {
     pub size: usize,
 }
 
-/// What was known of a block before it was freed: the stack that it came from, or nothing when no tag vouches for it.
+/// What was known of a block before it was freed: the stack that it came from and when it was born, or nothing when no
+/// tag vouches for it.
 #[derive(Clone, Copy)]
-pub struct Origin(Option<StackId>);
+pub struct Origin(Option<(StackId, Tick)>);
 
 /// Counts an allocation while tracking is off: two additions and the tag. False, and nothing done, when the block has no
 /// slot for a tag yet.
@@ -59,7 +62,7 @@ pub unsafe fn allocated_off(head: &Head, address: *mut u8, size: usize) -> bool 
     let Some(slot) = (unsafe { Slot::of(address, size) }) else { return false };
     head.before_start.count_allocated(size);
     // SAFETY: the caller's block.
-    unsafe { slot.write(StackId::BEFORE_START) };
+    unsafe { slot.write(StackId::BEFORE_START, Tick::ZERO) };
     true
 }
 
@@ -108,22 +111,23 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     if !unsafe { has_slot(address, size) } && !Slot::make(address, size, &PROCESS.arena) {
         return allocated_untagged(thread, size, entry.sp);
     }
-    let id = match thread {
+    let nested = Some(&PROCESS.losses.nested);
+    let (id, birth) = match thread {
         Thread::Own(state) if state.head.is_off() => {
-            state.head.before_start.count_allocated(block.size);
-            StackId::BEFORE_START
+            state.head.before_start.count_allocated(size);
+            (StackId::BEFORE_START, Tick::ZERO)
         }
         Thread::Own(state) => match state.enter(entry.sp) {
             // SAFETY: the caller's.
-            Some(busy) => unsafe { allocated_in_state(state, busy, mode, block.size, entry) },
-            None => allocated_shared(StackId::NO_STACK, mode, block.size, Some(&PROCESS.losses.nested)),
+            Some(busy) => unsafe { allocated_in_state(state, busy, mode, block, entry) },
+            None => allocated_shared(StackId::NO_STACK, mode, size, nested),
         },
-        Thread::Registering => allocated_shared(StackId::NO_STACK, mode, block.size, Some(&PROCESS.losses.nested)),
-        Thread::Stateless => allocated_shared(StackId::NO_STACK, mode, block.size, None),
-        Thread::Ended => allocated_shared(StackId::TEARDOWN, mode, block.size, None),
+        Thread::Registering => allocated_shared(StackId::NO_STACK, mode, size, nested),
+        Thread::Stateless => allocated_shared(StackId::NO_STACK, mode, size, None),
+        Thread::Ended => allocated_shared(StackId::TEARDOWN, mode, size, None),
     };
     // SAFETY: the caller's block.
-    unsafe { write_tag(block.address, block.size, id) };
+    unsafe { write_tag(address, size, id, birth) };
 }
 
 /// Takes the tag off a block, while it is still the caller's, that is about to be freed or resized.
@@ -136,18 +140,18 @@ pub unsafe fn take_origin(block: Block) -> Origin {
     // SAFETY: the caller's block.
     let Some(slot) = (unsafe { Slot::of(address, size) }) else {
         let was_counted = Slot::take_untagged(address, size);
-        return Origin(was_counted.then_some(StackId::UNTAGGED));
+        return Origin(was_counted.then_some((StackId::UNTAGGED, Tick::ZERO)));
     };
     // SAFETY: the caller's block.
-    let id = known(slot, unsafe { slot.get() });
-    if id.is_some() {
+    let known = known(slot, unsafe { slot.get() });
+    if known.is_some() {
         // A word that is no tag of the block's is not ours to clear: behind a small one that is not what its layout says
         // are the bytes of something else, and a large one may share its slot with another that begins a few bytes
         // further on.
         // SAFETY: the caller's block, which the tag vouches for.
         unsafe { slot.clear() };
     }
-    Origin(id)
+    Origin(known)
 }
 
 /// Undoes [`take_origin`], of a block that stays what it was.
@@ -160,9 +164,9 @@ pub unsafe fn put_back_origin(block: Block, origin: Origin) {
     let Block { address, size } = block;
     match origin.0 {
         // Its leaf may have been mapped since; then a tag says the same.
-        Some(StackId::UNTAGGED) if !Slot::make(address, size, &PROCESS.arena) => Slot::add_untagged_bytes(size),
+        Some((StackId::UNTAGGED, _)) if !Slot::make(address, size, &PROCESS.arena) => Slot::add_untagged_bytes(size),
         // SAFETY: the caller's block.
-        Some(id) => unsafe { write_tag(address, size, id) },
+        Some((id, birth)) => unsafe { write_tag(address, size, id, birth) },
         // What is in its slot is what was.
         None => {}
     }
@@ -174,46 +178,73 @@ pub unsafe fn put_back_origin(block: Block, origin: Origin) {
 ///
 /// As for [`has_slot`].
 #[inline]
-unsafe fn write_tag(address: *mut u8, size: usize, id: StackId) {
+unsafe fn write_tag(address: *mut u8, size: usize, id: StackId, birth: Tick) {
     // SAFETY: the caller's.
     if let Some(slot) = unsafe { Slot::of(address, size) } {
         // SAFETY: the caller's.
-        unsafe { slot.write(id) };
+        unsafe { slot.write(id, birth) };
     }
 }
 
-/// The stack id in a word of a slot, if it is one that was issued.
+/// The stack id and the birth in a word of a slot, if the one was issued and the other has come.
 #[inline]
-fn known(slot: Slot, word: u64) -> Option<StackId> {
-    let id = slot.open(word)?;
-    (id.index() < PROCESS.stacks.issued() as usize).then_some(id)
+fn known(slot: Slot, word: u64) -> Option<(StackId, Tick)> {
+    let (id, birth) = issued(slot, word)?;
+    (birth <= PROCESS.tick.get()).then_some((id, birth))
+}
+
+/// The stack id and the birth in a word of a slot, if the one was issued.
+#[inline(always)]
+fn issued(slot: Slot, word: u64) -> Option<(StackId, Tick)> {
+    let (id, birth) = slot.open(word)?;
+    (id.index() < PROCESS.stacks.issued() as usize).then_some((id, birth))
 }
 
 /// Counts a free of a block that came from `origin`.
 pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
-    let Some((id, shared_line)) = origin.0.and_then(|id| Some((id, PROCESS.shared.line(id)?))) else {
+    let Some((id, birth, shared_line)) = origin.0.and_then(|(id, birth)| Some((id, birth, PROCESS.shared.line(id)?)))
+    else {
         return freed_unknown(block);
     };
     match thread {
-        _ if id == StackId::UNTAGGED => freed_untagged(thread, block.size, hook_frame),
+        _ if id == StackId::UNTAGGED => return freed_untagged(thread, block.size, hook_frame),
         Thread::Own(state) if id == StackId::BEFORE_START && state.head.is_off() => {
-            state.head.before_start.count_freed(block.size)
+            return state.head.before_start.count_freed(block.size);
         }
         Thread::Own(state) => match state.enter(hook_frame) {
             Some(busy) => {
                 state.take_tracked_path(&busy, &PROCESS.mode);
+                let is_temporary = state.take_temporary(&busy, block.address);
                 state.tracked.count_freed(block.size);
                 match state.private.line(id) {
-                    Some(line) => line.count_freed(block.size),
+                    Some(line) => {
+                        line.count_freed(block.size, birth);
+                        if is_temporary {
+                            line.count_temporary();
+                        }
+                    }
                     None => {
-                        shared_line.add_freed(block.size);
+                        shared_line.add_freed(block.size, birth);
+                        if is_temporary {
+                            shared_line.add_temporary();
+                        }
                         state.private.meet(id, &PROCESS.pages, &PROCESS.arena);
                     }
                 }
             }
-            None => freed_shared(shared_line, block.size),
+            None => freed_shared(shared_line, block.size, birth),
         },
-        Thread::Registering | Thread::Stateless | Thread::Ended => freed_shared(shared_line, block.size),
+        Thread::Registering | Thread::Stateless | Thread::Ended => freed_shared(shared_line, block.size, birth),
+    }
+    count_age(id, birth);
+}
+
+/// Counts how old a block has become that was freed.
+#[inline]
+fn count_age(id: StackId, birth: Tick) {
+    let age_ticks = PROCESS.tick.get().number() - birth.number();
+    if age_ticks > 0 && !PROCESS.older_ages.add(id, age_ticks, &PROCESS.arena) {
+        Losses::count(&PROCESS.losses.unknown_ages);
     }
 }
 
@@ -238,19 +269,18 @@ unsafe fn allocated_in_state(
     state: &'static ThreadState,
     mut busy: Busy<'_>,
     mode: Mode,
-    size: usize,
+    block: Block,
     entry: Entry,
-) -> StackId {
+) -> (StackId, Tick) {
     state.take_tracked_path(&busy, &PROCESS.mode);
+    state.note_allocated(&busy, block.address);
     let id = match mode {
         Mode::Paused => StackId::PAUSED,
         _ if state.is_internal() => StackId::INTERNAL,
         // SAFETY: the caller's.
-        _ => return unsafe { charge_to_stack(state, &mut busy, size, entry) },
+        _ => return unsafe { charge_to_stack(state, &mut busy, block.size, entry) },
     };
-    state.tracked.count_allocated(size);
-    charge(state, id, size);
-    id
+    charge_once(state, id, block.size)
 }
 
 /// Counts an allocation of a thread whose head says that it is tracked, and tags the block, whose address is returned.
@@ -276,10 +306,12 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
         return Some(address);
     };
     state.captures.count_reused();
+    let birth = PROCESS.tick.get();
+    state.note_allocated(&busy, address);
     state.tracked.count_allocated(size);
-    line.count_allocated(size);
+    line.count_allocated(size, birth);
     // SAFETY: the caller's block.
-    unsafe { write_tag(address, size, id) };
+    unsafe { write_tag(address, size, id, birth) };
     Some(address)
 }
 
@@ -301,28 +333,41 @@ unsafe fn allocated_elsewhere(
     // SAFETY: the caller's.
     unsafe {
         let mut busy = state.resume();
-        let id = charge_to_stack(state, &mut busy, size, Entry { pc, sp, fp });
-        write_tag(address, size, id);
+        state.note_allocated(&busy, address);
+        let (id, birth) = charge_to_stack(state, &mut busy, size, Entry { pc, sp, fp });
+        write_tag(address, size, id, birth);
     }
     address
 }
 
-/// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own.
-/// False, and nothing done, otherwise.
+/// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own in
+/// this very tick, or, if `OLD`, in an earlier one. False, and nothing done, otherwise.
 ///
 /// # Safety
 ///
 /// `block` belongs to the caller, and `state` is the calling thread's.
-#[inline]
-pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize) -> bool {
+#[inline(always)]
+pub unsafe fn freed_tracked<const OLD: bool>(state: &'static ThreadState, block: Block, sp: usize) -> bool {
     // SAFETY: the caller's block.
     let Some(slot) = (unsafe { Slot::of(block.address, block.size) }) else { return false };
     // SAFETY: the caller's block.
-    let id = known(slot, unsafe { slot.get() });
-    let Some(line) = id.and_then(|id| state.private.line(id)) else { return false };
-    let Some(_busy) = state.enter(sp) else { return false };
+    let Some((id, birth)) = issued(slot, unsafe { slot.get() }) else { return false };
+    // PERF: one comparison, which also says that the tick has come.
+    let now = PROCESS.tick.get();
+    if if OLD { birth >= now } else { birth != now } {
+        return false;
+    }
+    let Some(line) = state.private.line(id) else { return false };
+    let Some(busy) = state.enter(sp) else { return false };
+    let is_temporary = state.take_temporary(&busy, block.address);
     state.tracked.count_freed(block.size);
-    line.count_freed(block.size);
+    line.count_freed(block.size, birth);
+    if is_temporary {
+        line.count_temporary();
+    }
+    if OLD {
+        count_age(id, birth);
+    }
     // SAFETY: the caller's block.
     unsafe { slot.clear() };
     true
@@ -334,7 +379,12 @@ pub unsafe fn freed_tracked(state: &'static ThreadState, block: Block, sp: usize
 ///
 /// As for [`allocated`].
 #[inline]
-unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size: usize, entry: Entry) -> StackId {
+unsafe fn charge_to_stack(
+    state: &'static ThreadState,
+    busy: &mut Busy<'_>,
+    size: usize,
+    entry: Entry,
+) -> (StackId, Tick) {
     let scratch = busy.scratch();
     // SAFETY: the caller's.
     let captured = unsafe { scratch.capturer.capture(entry, &PROCESS, &state.captures) };
@@ -350,30 +400,32 @@ unsafe fn charge_to_stack(state: &'static ThreadState, busy: &mut Busy<'_>, size
         }
     };
     state.tracked.count_allocated(size);
+    let birth = PROCESS.tick.get();
     // Not before the totals: a snapshot that sees the row must see them.
-    let line = charge(state, id, size);
+    let line = charge(state, id, size, birth);
     scratch.capturer.set_charge(Charge { id, line }, &PROCESS);
-    id
+    (id, birth)
 }
 
 /// Counts an allocation under an id that its stack is not to have the next time.
 #[cold]
-fn charge_once(state: &'static ThreadState, id: StackId, size: usize) -> StackId {
+fn charge_once(state: &'static ThreadState, id: StackId, size: usize) -> (StackId, Tick) {
     state.tracked.count_allocated(size);
-    charge(state, id, size);
-    id
+    let birth = PROCESS.tick.get();
+    charge(state, id, size, birth);
+    (id, birth)
 }
 
 /// Counts an allocation on the thread's own line, which is returned, or on the shared one.
 #[inline]
-fn charge(state: &'static ThreadState, id: StackId, size: usize) -> Option<&'static Line> {
+fn charge(state: &'static ThreadState, id: StackId, size: usize, birth: Tick) -> Option<&'static SiteLine> {
     let own = state.private.line(id);
     match own {
-        Some(line) => line.count_allocated(size),
+        Some(line) => line.count_allocated(size, birth),
         None => {
             // Every id that is issued has its shared line; the other branch cannot be reached and costs nothing.
             if let Some(line) = PROCESS.shared.line(id) {
-                line.add_allocated(size);
+                line.add_allocated(size, birth);
             }
             state.private.meet(id, &PROCESS.pages, &PROCESS.arena);
         }
@@ -382,7 +434,7 @@ fn charge(state: &'static ThreadState, id: StackId, size: usize) -> Option<&'sta
 }
 
 #[cold]
-fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::sync::AtomicU64>) -> StackId {
+fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::sync::AtomicU64>) -> (StackId, Tick) {
     let id = match mode {
         Mode::Off => StackId::BEFORE_START,
         Mode::Paused => StackId::PAUSED,
@@ -391,13 +443,14 @@ fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::s
             id
         }
     };
+    let birth = PROCESS.tick.get();
     if let Some(line) = PROCESS.shared.line(id) {
         count_shared(|| {
             PROCESS.shared_totals.add_allocated(size);
-            line.add_allocated(size);
+            line.add_allocated(size, birth);
         });
     }
-    id
+    (id, birth)
 }
 
 /// Counts a block for whose tag there is no memory, whatever the mode: at its free nothing tells when it was made.
@@ -415,7 +468,8 @@ fn freed_untagged(thread: Thread, size: usize, sp: usize) {
 
 /// Counts in the thread's own totals, or in the shared ones, and on the shared line.
 fn count_untagged(thread: Thread, sp: usize, count: impl Fn(&Line), add: impl Fn(&Line)) {
-    let Some(line) = PROCESS.shared.line(StackId::UNTAGGED) else { return };
+    // When they were born is not known.
+    let Some(SiteLine { line, .. }) = PROCESS.shared.line(StackId::UNTAGGED) else { return };
     if let Thread::Own(state) = thread
         && let Some(_busy) = state.enter(sp)
     {
@@ -430,10 +484,10 @@ fn count_untagged(thread: Thread, sp: usize, count: impl Fn(&Line), add: impl Fn
 }
 
 #[cold]
-fn freed_shared(line: &Line, size: usize) {
+fn freed_shared(line: &SiteLine, size: usize, birth: Tick) {
     count_shared(|| {
         PROCESS.shared_totals.add_freed(size);
-        line.add_freed(size);
+        line.add_freed(size, birth);
     });
 }
 
@@ -450,6 +504,6 @@ fn freed_unknown(block: Block) {
     PROCESS.losses.last_unknown_address.store(block.address.addr() as u64, Ordering::Relaxed);
     PROCESS.losses.last_unknown_size.store(block.size as u64, Ordering::Relaxed);
     if let Some(line) = PROCESS.shared.line(StackId::UNKNOWN_FREES) {
-        line.add_freed(block.size);
+        line.line.add_freed(block.size);
     }
 }

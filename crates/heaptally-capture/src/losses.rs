@@ -19,6 +19,8 @@ pub struct Losses {
     pub ring_full: AtomicU64,
     /// Stacks that found no room in the store of the aggregator.
     pub unstored_stacks: AtomicU64,
+    /// Freed blocks for whose ages there was no memory.
+    pub unknown_ages: AtomicU64,
     /// Stacks that were cut at the depth limit.
     pub truncated_stacks: AtomicU64,
     /// Times a thread left the hook by a jump out of a signal handler.
@@ -39,6 +41,7 @@ impl Losses {
             shortened_stacks: AtomicU64::new(0),
             ring_full: AtomicU64::new(0),
             unstored_stacks: AtomicU64::new(0),
+            unknown_ages: AtomicU64::new(0),
             truncated_stacks: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             last_unknown_address: AtomicU64::new(0),

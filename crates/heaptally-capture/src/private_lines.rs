@@ -6,7 +6,7 @@
 //! really use, not by threads times stacks.
 //!
 //! ```text
-//!  top: 512 pointers ─► middle: 512 slots ─► page: 64 lines of 32 bytes
+//!  top: 512 pointers ─► middle: 512 slots ─► page: 64 lines of 64 bytes
 //!       (id bits 23..15)     (bits 14..6)          (bits 5..0)
 //!  a slot, as a signed number:  0, then minus the hits, then the page's address
 //! ```
@@ -17,21 +17,21 @@
 //! handler of the owning thread may race it to the same slot: hence the compare-and-swap.
 
 use crate::arena::{Arena, Zeroed};
-use crate::counter::Line;
 use crate::lazy_table::LazyTable;
+use crate::site_line::SiteLine;
 use crate::stack_id::StackId;
 use crate::sync::{AtomicUsize, Ordering};
 
-/// Lines of a page: 2 KiB.
+/// Lines of a page: 4 KiB.
 const PAGE_LINES: usize = 64;
-const PAGE_BYTES: usize = PAGE_LINES * size_of::<Line>();
+const PAGE_BYTES: usize = PAGE_LINES * size_of::<SiteLine>();
 const MIDDLE: usize = 512;
 const TOP: usize = 512;
 const _: () = assert!(TOP * MIDDLE * PAGE_LINES == StackId::LIMIT as usize);
 /// Counts on the shared lines of a block of ids before the thread gets a page for it.
 const HITS_FOR_A_PAGE: usize = 8;
 
-type Page = [Line; PAGE_LINES];
+type Page = [SiteLine; PAGE_LINES];
 
 /// How much memory all threads together may take for pages, and how much they have taken.
 pub struct PageBudget {
@@ -89,7 +89,7 @@ unsafe impl Zeroed for PrivateLines {}
 impl PrivateLines {
     /// The thread's own line for `id`, or `None` when it counts this one on the shared line.
     #[inline(always)]
-    pub(crate) fn line(&self, id: StackId) -> Option<&'static Line> {
+    pub(crate) fn line(&self, id: StackId) -> Option<&'static SiteLine> {
         let slot = self.slots.get(id.index() / PAGE_LINES)?;
         // Acquire: pairs with the Release in `meet`.
         let page = page_of(slot.load(Ordering::Acquire))?;
@@ -115,7 +115,7 @@ impl PrivateLines {
         if arena.is_scarce() || !budget.take_page() {
             return;
         }
-        let Some(page) = arena.slice::<Line, PAGE_LINES>() else {
+        let Some(page) = arena.slice::<SiteLine, PAGE_LINES>() else {
             budget.return_page();
             return;
         };
@@ -125,7 +125,7 @@ impl PrivateLines {
     }
 
     /// Every line of every page, with its id, below `issued`.
-    pub(crate) fn for_each(&self, issued: u32, mut visit: impl FnMut(StackId, &Line)) {
+    pub(crate) fn for_each(&self, issued: u32, mut visit: impl FnMut(StackId, &SiteLine)) {
         for first in (0..issued as usize).step_by(PAGE_LINES) {
             let Some(slot) = self.slots.get(first / PAGE_LINES) else { continue };
             let Some(page) = page_of(slot.load(Ordering::Acquire)) else { continue };

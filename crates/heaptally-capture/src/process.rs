@@ -11,6 +11,7 @@ use crate::doorbell::Doorbell;
 use crate::in_flight::InFlight;
 use crate::losses::Losses;
 use crate::mode::ModeCell;
+use crate::older_ages::OlderAges;
 use crate::private_lines::PageBudget;
 use crate::registry::Registry;
 use crate::ring::MAX_DEPTH;
@@ -19,6 +20,7 @@ use crate::shared_lines::SharedLines;
 use crate::stack_hash::HashKey;
 use crate::stack_table::StackTable;
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize};
+use crate::tick::TickCell;
 use crate::unwind::Unwinder;
 
 /// See the module's head.
@@ -26,6 +28,8 @@ pub struct Process {
     /// Off, on or paused. What every capture reads comes first; what threads write is padded, so that the one does
     /// not evict the other.
     pub mode: ModeCell,
+    /// The time, as the hook knows it.
+    pub tick: TickCell,
     /// Frames kept of a stack.
     pub max_depth: AtomicU32,
     /// Bytes each thread's ring may hold.
@@ -44,6 +48,8 @@ pub struct Process {
     pub stacks: CachePadded<StackTable>,
     /// Counters of those who have none of their own.
     pub shared: SharedLines,
+    /// Ages of freed blocks, but for those of the youngest.
+    pub older_ages: OlderAges,
     /// What was counted on `shared`, in all: the totals line of threads without a state.
     pub shared_totals: CachePadded<Line>,
     /// Operations between `shared_totals` and `shared`.
@@ -63,6 +69,7 @@ pub struct Process {
 /// The process's.
 pub static PROCESS: Process = Process {
     mode: ModeCell::new(),
+    tick: TickCell::new(),
     max_depth: AtomicU32::new(MAX_DEPTH as u32),
     ring_limit_bytes: AtomicUsize::new(0),
     hash_key: HashKey::new(),
@@ -72,6 +79,7 @@ pub static PROCESS: Process = Process {
     registry: Registry::new(),
     stacks: CachePadded::new(StackTable::new()),
     shared: SharedLines::new(),
+    older_ages: OlderAges::new(),
     shared_totals: CachePadded::new(Line::new()),
     shared_in_flight: InFlight::new(),
     correction_due: AtomicBool::new(false),

@@ -5,8 +5,8 @@
 //! exact.
 
 use crate::arena::Arena;
-use crate::counter::Line;
 use crate::lazy_table::LazyTable;
+use crate::site_line::SiteLine;
 use crate::stack_id::StackId;
 
 const LINES_PER_BLOCK: usize = 128;
@@ -16,14 +16,14 @@ const PSEUDO: usize = StackId::FIRST_REAL.index();
 /// See the module's head.
 pub struct SharedLines {
     /// The pseudo-rows need no memory of the arena: they must be there when nothing else is.
-    pseudo: [Line; PSEUDO],
-    real: LazyTable<Line, BLOCKS, LINES_PER_BLOCK>,
+    pseudo: [SiteLine; PSEUDO],
+    real: LazyTable<SiteLine, BLOCKS, LINES_PER_BLOCK>,
 }
 
 impl SharedLines {
     /// All zero.
     pub(crate) const fn new() -> Self {
-        Self { pseudo: [const { Line::new() }; PSEUDO], real: LazyTable::new() }
+        Self { pseudo: [const { SiteLine::new() }; PSEUDO], real: LazyTable::new() }
     }
 
     /// Makes the line of `id` exist. An id is issued only after this has succeeded.
@@ -33,15 +33,15 @@ impl SharedLines {
 
     /// The line of `id`, or `None` for an id that was never issued.
     #[inline]
-    pub fn line(&self, id: StackId) -> Option<&Line> {
+    pub fn line(&self, id: StackId) -> Option<&SiteLine> {
         match self.pseudo.get(id.index()) {
             Some(line) => Some(line),
-            None => self.real.get(id.index()).map(|line| line as &Line),
+            None => self.real.get(id.index()).map(|line| line as &SiteLine),
         }
     }
 
     /// Every line below `issued`, with its id.
-    pub(crate) fn for_each(&self, issued: u32, mut visit: impl FnMut(StackId, &Line)) {
+    pub(crate) fn for_each(&self, issued: u32, mut visit: impl FnMut(StackId, &SiteLine)) {
         for index in 0..issued {
             let id = StackId::new(index);
             if let Some(line) = self.line(id) {

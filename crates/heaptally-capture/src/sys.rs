@@ -5,6 +5,7 @@
 
 use core::ffi::c_int;
 use core::ptr::NonNull;
+use core::time::Duration;
 
 use crate::sync::{AtomicU32, Ordering};
 
@@ -111,13 +112,12 @@ pub(crate) fn futex_wake_all(word: &AtomicU32) {
 }
 
 /// Waits until `word` is woken, while it holds `expected`; may return for no reason.
-pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) {
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) {
     let _errno = ErrnoGuard::save();
-    let timeout = timeout_ns.map(|ns| libc::timespec {
-        tv_sec: (ns / 1_000_000_000) as libc::time_t,
-        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
-    });
-    let timeout_ptr = timeout.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    let timeout = libc::timespec {
+        tv_sec: timeout.as_secs() as libc::time_t,
+        tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
+    };
     if word.load(Ordering::Acquire) == expected {
         // SAFETY: the word and the timeout outlive the call; the kernel re-checks the value.
         unsafe {
@@ -126,7 +126,7 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64
                 word.as_ptr(),
                 libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
                 expected,
-                timeout_ptr,
+                &raw const timeout,
             )
         };
     }

@@ -46,6 +46,8 @@ pub struct ThreadState {
     pub tracked: Line,
     /// Stack pointer of the operation in progress; 0 when there is none.
     busy: AtomicUsize,
+    /// Address of the owner's last tracked allocation, until it is freed.
+    last_allocated: AtomicUsize,
     /// How many guards of our own make this thread's allocations heaptally's.
     internal: AtomicU32,
     /// Its number in the registry.
@@ -89,6 +91,22 @@ impl ThreadState {
         // will do.
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
         Some(Busy(self))
+    }
+
+    /// Notes that the owner has just allocated the block at `address`.
+    #[inline(always)]
+    pub(crate) fn note_allocated(&self, _busy: &Busy<'_>, address: *mut u8) {
+        self.last_allocated.store(address.addr(), Ordering::Relaxed);
+    }
+
+    /// Whether the owner, who frees the block at `address`, has allocated nothing since it allocated that one.
+    #[inline(always)]
+    pub(crate) fn take_temporary(&self, _busy: &Busy<'_>, address: *mut u8) -> bool {
+        let is_last = self.last_allocated.load(Ordering::Relaxed) == address.addr();
+        if is_last {
+            self.last_allocated.store(0, Ordering::Relaxed);
+        }
+        is_last
     }
 
     /// Whether an operation is in progress.
@@ -152,6 +170,7 @@ impl ThreadState {
         self.busy.store(0, Ordering::Relaxed);
         // Release: as in `leave_internal`.
         self.internal.store(0, Ordering::Release);
+        self.last_allocated.store(0, Ordering::Relaxed);
         self.owner.set_base(self.counted());
         // SAFETY: nobody else has the state: its last owner is gone, and the free list, or its creation, orders what
         // that one did before this.

@@ -5,11 +5,16 @@
 use std::fmt;
 
 use crate::counts::Counts;
-use crate::diff::{Diff, DiffRow};
+use crate::diff::Diff;
+use crate::diff_row::{DiffRow, Fate};
 use crate::file_names::FileNames;
+use crate::grouping::Grouping;
 use crate::site_kind::SiteKind;
-use crate::table::{Table, function_cell, more_cell, shown, unchanged_cell};
-use crate::units::{Bytes, BytesChange, GroupedChange, Plural, Seconds, SignedBytes, SignedGrouped};
+use crate::table::{Table, function_cell, more_cell, place_cell, shown, unchanged_cell};
+use crate::units::{Bytes, BytesChange, Grouped, GroupedChange, Plural, Seconds, SignedBytes, SignedGrouped};
+
+/// How many callers tell a stack from others that are charged to the same function.
+const CALLERS: usize = 3;
 
 const HEADER: [&str; 4] = ["live bytes", "live blocks", "allocated bytes", "allocated blocks"];
 
@@ -36,36 +41,69 @@ fn table(diff: &Diff, f: &fmt::Formatter<'_>) -> Table<4> {
     let (first, hidden) = changed.split_at(shown(changed.len(), f));
     let (listed, folded) = unchanged.split_at(if f.alternate() { unchanged.len() } else { 0 });
 
-    let mut table = Table::new(HEADER);
+    let noun = diff.grouping().noun();
+    let mut table = Table::new(HEADER, noun);
     let named = || first.iter().chain(listed);
     let names: FileNames<'_> = named().filter_map(|row| row.location()).map(|location| &*location.file).collect();
     for row in named() {
-        table.push(cells(row.change()), function_cell(row.function(), row.location(), &names));
+        table.push(cells(row.change()), row_cell(row, diff.grouping(), &names));
     }
     if !hidden.is_empty() {
-        table.push(cells(sum(hidden)), more_cell(hidden.len()));
+        table.push(cells(sum(hidden)), more_cell(hidden.len(), noun));
     }
     if !folded.is_empty() {
-        table.push(cells(sum(folded)), unchanged_cell(folded.len()));
+        table.push(cells(sum(folded)), unchanged_cell(folded.len(), noun));
     }
     for row in other {
-        table.push(cells(row.change()), row.function());
+        table.push(cells(row.change()), marked(row, row.name().to_owned()));
     }
     table.push(cells(diff.totals()), "total");
     table
 }
 
-/// Lines of the first rows, and one that adds up the others.
-pub(crate) fn table_of(first: &[&DiffRow], others: &[&DiffRow]) -> Table<4> {
-    let mut table = Table::new(HEADER);
+/// Lines of the first rows of a difference, and one that adds up its others.
+pub(crate) fn table_of(first: &[&DiffRow], others: &[&DiffRow], grouping: Grouping) -> Table<4> {
+    let mut table = Table::new(HEADER, grouping.noun());
     let names: FileNames<'_> = first.iter().filter_map(|row| row.location()).map(|place| &*place.file).collect();
     for row in first {
-        table.push(cells(row.change()), function_cell(row.function(), row.location(), &names));
+        table.push(cells(row.change()), row_cell(row, grouping, &names));
     }
     if !others.is_empty() {
-        table.push(cells(sum(others)), more_cell(others.len()));
+        table.push(cells(sum(others)), more_cell(others.len(), grouping.noun()));
     }
     table
+}
+
+/// The last column: what the row is called, as short as it stays distinct.
+fn row_cell(row: &DiffRow, grouping: Grouping, names: &FileNames<'_>) -> String {
+    let name = match (grouping, row.location()) {
+        (Grouping::Function, place) => function_cell(row.name(), place, names),
+        (Grouping::Stack, place) => function_cell(row.name(), place, names) + &callers(row),
+        (Grouping::File, Some(place)) if row.kind() == SiteKind::Module => names.short(&place.file).to_owned(),
+        (Grouping::Line, Some(place)) if row.kind() == SiteKind::Module => place_cell(place, names),
+        _ => row.name().to_owned(),
+    };
+    marked(row, name)
+}
+
+/// Behind the name and not in a column of its own, since most rows of most tables are neither.
+fn marked(row: &DiffRow, name: String) -> String {
+    match row.fate() {
+        Fate::New => name + " [new]",
+        Fate::Vanished => name + " [vanished]",
+        Fate::Stayed => name,
+    }
+}
+
+/// Who called the function that the stack is charged to, innermost first.
+fn callers(row: &DiffRow) -> String {
+    let functions = row.frames().flat_map(|frame| &*frame.lines).map(|line| &*line.function);
+    let mut callers = functions.skip_while(|function| *function != row.function()).skip(1);
+    let mut cell: String = callers.by_ref().take(CALLERS).map(|caller| format!(" ← {caller}")).collect();
+    if callers.next().is_some() {
+        cell.push_str(" ← …");
+    }
+    cell
 }
 
 fn sum(rows: &[&DiffRow]) -> Counts {
@@ -88,25 +126,37 @@ pub(crate) struct Summary<'a>(pub(crate) &'a Diff);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = self.0.rows();
+        let (rows, noun) = (self.0.rows(), self.0.grouping().noun());
         let own = rows.iter().filter(|row| row.kind() == SiteKind::Internal);
         let program = own.fold(self.0.totals(), |program, row| program - row.change());
         let [live_bytes, live_blocks, allocated_bytes, allocated_blocks] = cells(program);
         write!(f, "in {}: program {live_bytes} live in {live_blocks} blocks", Seconds(self.0.elapsed()))?;
         write!(f, ", allocated {allocated_bytes} in {allocated_blocks} blocks")?;
+        let freed_blocks = SignedGrouped(program.freed_blocks.cast_signed());
+        write!(f, ", freed {} in {freed_blocks} blocks", SignedBytes(program.freed_bytes.cast_signed()))?;
         match rows.iter().find(|row| row.kind().is_program() && row.live_bytes() > 0) {
-            Some(most) => write!(f, "; most growth: {} in {}", BytesChange(most.live_bytes()), most.function()),
-            None => f.write_str("; no function grew"),
+            Some(most) => write!(f, "; most growth: {} in {}", BytesChange(most.live_bytes()), most.name())?,
+            None => write!(f, "; no {noun} grew")?,
         }
+        let mut before = format!("; {noun}s: ");
+        for (fate, name) in [(Fate::New, "new"), (Fate::Vanished, "vanished")] {
+            let of_it = rows.iter().filter(|row| row.kind().is_code() && row.fate() == fate).count();
+            if of_it > 0 {
+                write!(f, "{before}{} {name}", Grouped(of_it as u64))?;
+                before = ", ".to_owned();
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use crate::fixtures::{counts, site, site_at, site_in, snapshot, snapshot_at};
-    use crate::site::Site;
+    use crate::fixtures::{counts, site, site_at, site_in, snapshot, snapshot_at, stack_tables};
+    use crate::site::{Owner, Site};
 
     use super::*;
 
@@ -144,9 +194,9 @@ heaptally, change in 1.0 s
 
 live bytes  live blocks  allocated bytes  allocated blocks  function
   +1.5 MiB       +1,500          1.5 MiB             1,500  app::sessions::open (main.rs:7)
-    +100 B           +1            100 B                 1  app::found
-    -100 B           -1           -100 B                -1  app::gone
-  -8.0 KiB           -8            100 B                 1  app::drain
+    +100 B           +1            100 B                 1  app::found [new]
+    -100 B           -1           -100 B                -1  app::gone [vanished]
+  -8.0 KiB           -8            100 B                 1  app::drain [vanished]
        0 B            0       1002.0 KiB             2,002  … and 2 functions that freed what they allocated
     -100 B           -1              0 B                 0  (before start)
   +2.0 MiB          +50          2.0 MiB                50  (heaptally itself)
@@ -160,7 +210,7 @@ lost: 2 frees without a known allocation (64 B): the snapshot says what to look 
     fn the_whole_table_names_the_functions_that_freed_what_they_allocated() {
         let text = format!("{:#}", diff());
         let rows = "
-  -8.0 KiB           -8            100 B                 1  app::drain
+  -8.0 KiB           -8            100 B                 1  app::drain [vanished]
        0 B            0       1000.0 KiB             2,000  app::render
        0 B            0          2.0 KiB                 2  app::keep
     -100 B           -1              0 B                 0  (before start)
@@ -185,9 +235,9 @@ lost: 2 frees without a known allocation (64 B): the snapshot says what to look 
             site_in("/app/src/idle/mod.rs", "app::idle", counts(2, 16, 2, 16)),
         ];
         let diff = snapshot(later).since(&snapshot(earlier));
-        assert!(diff.to_string().contains("  app::cache::put (mod.rs:1)\n"), "{diff}");
+        assert!(diff.to_string().contains("  app::cache::put (mod.rs:1) [new]\n"), "{diff}");
         let full = format!("{diff:#}");
-        assert!(full.contains("  app::cache::put (cache/mod.rs:1)\n"), "{full}");
+        assert!(full.contains("  app::cache::put (cache/mod.rs:1) [new]\n"), "{full}");
         assert!(full.contains("  app::idle (idle/mod.rs:1)\n"), "{full}");
     }
 
@@ -199,22 +249,82 @@ lost: 2 frees without a known allocation (64 B): the snapshot says what to look 
             diff.to_string()
                 .contains("  +6.0 KiB           +6          6.0 KiB                 6  … and 3 more functions\n")
         );
-        assert!(format!("{diff:#}").contains("app::f1\n"));
+        assert!(format!("{diff:#}").contains("app::f1 [new]\n"));
+    }
+
+    #[test]
+    fn the_table_of_another_grouping_names_its_rows() {
+        let before = snapshot(vec![Site::pseudo(SiteKind::Paused, counts(2, 20, 0, 0))]);
+        let after = snapshot(vec![
+            site_in("/app/src/cache/mod.rs", "app::put", counts(1, 80, 0, 0)),
+            site_in("/app/src/pool/mod.rs", "app::grow", counts(1, 70, 0, 0)),
+            site("app::f", counts(1, 60, 0, 0)),
+            site("app::g", counts(1, 50, 1, 50)),
+            Site::pseudo(SiteKind::Paused, counts(3, 25, 0, 0)),
+        ]);
+        let names = |grouping| {
+            let text = after.since_by(&before, grouping).to_string();
+            let rows = text.lines().skip(2).filter_map(|line| line.split("  ").last());
+            rows.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Grouping::Module), ["module", "app [new]", "(paused)", "total"]);
+        assert_eq!(
+            names(Grouping::File),
+            ["file", "cache/mod.rs [new]", "pool/mod.rs [new]", "(no file) [new]", "(paused)", "total"]
+        );
+        assert_eq!(
+            names(Grouping::Line),
+            ["line", "cache/mod.rs:1 [new]", "pool/mod.rs:1 [new]", "(no file) [new]", "(paused)", "total"]
+        );
+        assert_eq!(
+            names(Grouping::Stack),
+            [
+                "stack",
+                "app::put (cache/mod.rs:1) [new]",
+                "app::grow (pool/mod.rs:1) [new]",
+                "app::f [new]",
+                "… and 1 stack that freed what it allocated",
+                "(paused)",
+                "total"
+            ]
+        );
+        let summary = after.since_by(&before, Grouping::File).summary().to_string();
+        assert!(summary.ends_with("; most growth: +80 B in /app/src/cache/mod.rs; files: 3 new"), "{summary}");
+        let summary = before.since_by(&after, Grouping::Module).summary().to_string();
+        assert!(summary.ends_with("; no module grew; modules: 1 vanished"), "{summary}");
+    }
+
+    /// `grow` and `alloc` are the allocator's, inside what the stack is charged to.
+    #[test]
+    fn a_stack_shows_its_next_callers() {
+        let change = |functions: &[&str]| {
+            let owner = Owner { function: "app::put".into(), module: Some("app".into()), location: None };
+            let stack = Some(stack_tables(functions));
+            let site = Site::new(SiteKind::Module, Arc::new(owner), stack, counts(1, 8, 0, 0));
+            snapshot(vec![site]).since_by(&snapshot(Vec::new()), Grouping::Stack).to_string()
+        };
+        let three = change(&["main", "app::run", "app::put", "app::put", "grow", "alloc"]);
+        assert!(three.contains("  app::put ← app::put ← app::run ← main [new]\n"), "{three}");
+        let four = change(&["_start", "main", "app::run", "app::load", "app::put", "alloc"]);
+        assert!(four.contains("  app::put ← app::load ← app::run ← main ← … [new]\n"), "{four}");
+        let inlined_away = change(&["main", "alloc"]);
+        assert!(inlined_away.contains("  app::put [new]\n"), "{inlined_away}");
     }
 
     /// The total without heaptally itself: 3,624,860 - 2,097,152 = 1,527,708 live bytes, 1,541 - 50 live
-    /// blocks, 4,659,300 - 2,097,152 = 2,562,148 allocated bytes, 3,553 - 50 allocated blocks.
+    /// blocks, 4,659,300 - 2,097,152 = 2,562,148 allocated bytes, 3,553 - 50 allocated blocks. Freed are
+    /// 8,292 + 1,024,000 + 2,048 + 100 = 1,034,440 bytes in 9 + 2,000 + 2 + 1 blocks.
     #[test]
     fn a_summary_is_one_line_about_the_program() {
         assert_eq!(
             diff().summary().to_string(),
-            "in 1.0 s: program +1.5 MiB live in +1,491 blocks, allocated 2.4 MiB in 3,503 blocks; most growth: +1.5 MiB \
-             in app::sessions::open"
+            "in 1.0 s: program +1.5 MiB live in +1,491 blocks, allocated 2.4 MiB in 3,503 blocks, freed 1010.2 KiB in \
+             2,012 blocks; most growth: +1.5 MiB in app::sessions::open; functions: 1 new, 2 vanished"
         );
         let nothing = snapshot(Vec::new());
         assert_eq!(
             nothing.since(&nothing).summary().to_string(),
-            "in 0.0 s: program 0 B live in 0 blocks, allocated 0 B in 0 blocks; no function grew"
+            "in 0.0 s: program 0 B live in 0 blocks, allocated 0 B in 0 blocks, freed 0 B in 0 blocks; no function grew"
         );
     }
 }

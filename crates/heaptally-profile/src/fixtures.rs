@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     ChunkedBuilder, Counts, Frame, Line, Location, NodeId, Owner, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
-    StackTables,
+    StackTables, TickNumber,
 };
 
 pub(crate) fn counts(allocated_blocks: u64, allocated_bytes: u64, freed_blocks: u64, freed_bytes: u64) -> Counts {
@@ -32,7 +32,7 @@ pub(crate) fn site_in(file: &str, function: &str, counts: Counts) -> Site {
     Site::new(SiteKind::Module, Arc::new(owner), None, counts)
 }
 
-/// A snapshot of a quiet moment: totals are the sums of the sites.
+/// A snapshot of a quiet moment: totals are the sums of the sites, and the tick is that of the time.
 pub(crate) fn snapshot_at(elapsed: Duration, sites: Vec<Site>) -> Snapshot {
     let known = sites.iter().filter(|site| site.kind() != SiteKind::UnknownFrees);
     let totals = known.fold(Counts::ZERO, |sum, site| sum + site.counts()).into();
@@ -41,6 +41,7 @@ pub(crate) fn snapshot_at(elapsed: Duration, sites: Vec<Site>) -> Snapshot {
         totals_before: Some(totals),
         sites,
         elapsed,
+        tick: TickNumber::new((elapsed.as_millis() / TickNumber::LENGTH.as_millis()) as u64),
         ..SnapshotParts::default()
     })
 }

@@ -33,6 +33,8 @@ pub struct Losses {
     /// Stacks that found no room in the store of all stacks, or no memory for it: their blocks are in the row
     /// "(overflow)".
     pub unstored_stacks: u64,
+    /// Freed blocks for whose ages there was no memory: they are among those freed in the tick of their birth.
+    pub unknown_ages: u64,
     /// Times heaptally's own tables would have grown beyond their limit.
     pub refused_by_arena_limit: u64,
     /// Times the system refused memory for heaptally's own tables.
@@ -139,6 +141,13 @@ impl fmt::Display for Losses {
                  unless another line here says why"
             )
         })?;
+        lines.line(self.unknown_ages, |f| {
+            let blocks = Plural(self.unknown_ages, "freed block");
+            write!(
+                f,
+                "{blocks} with an age that found no room, so that they are among the youngest: see the lines below"
+            )
+        })?;
         lines.line(self.refused_by_arena_limit, |f| {
             let requests = Plural(self.refused_by_arena_limit, "request");
             write!(f, "{requests} for heaptally's own memory beyond its limit: raise `arena_bytes`")
@@ -203,6 +212,7 @@ mod tests {
             overflow_stacks: 1,
             ring_full: 5,
             unstored_stacks: 3,
+            unknown_ages: 6,
             refused_by_arena_limit: 4,
             failed_mappings: 1,
             threads_without_state: 2,
@@ -227,6 +237,7 @@ mod tests {
              or `all_rings_bytes` if it is used up\n\
              3 stacks in the row \"(overflow)\", since the store of stacks had no room: raise `max_stack_nodes`, unless \
              another line here says why\n\
+             6 freed blocks with an age that found no room, so that they are among the youngest: see the lines below\n\
              4 requests for heaptally's own memory beyond its limit: raise `arena_bytes`\n\
              1 request for heaptally's own memory refused by the system: look at the memory limits of the process\n\
              2 threads without counters and stacks of their own, for a while at least, so that what they allocate has \

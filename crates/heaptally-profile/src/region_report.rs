@@ -5,7 +5,8 @@
 use std::fmt;
 
 use crate::counts::Counts;
-use crate::diff::{Diff, DiffRow};
+use crate::diff::Diff;
+use crate::diff_row::DiffRow;
 use crate::diff_table::table_of;
 use crate::units::{GroupedChange, SignedPlural};
 
@@ -71,7 +72,7 @@ impl fmt::Display for RegionReport {
             return f.write_str("\nno function allocated or freed");
         }
         let (first, others) = program.split_at(program.len().min(FUNCTIONS));
-        write!(f, "\n\n{}", table_of(first, others).to_string().trim_end())
+        write!(f, "\n\n{}", table_of(first, others, diff.grouping()).to_string().trim_end())
     }
 }
 
@@ -106,11 +107,11 @@ mod tests {
 allocated 28,672 bytes in 28 blocks, freed 2,048 bytes in 2 blocks; live +26,624 bytes in +26 blocks
 
 live bytes  live blocks  allocated bytes  allocated blocks  function
-  +7.0 KiB           +7          7.0 KiB                 7  app::f7
-  +6.0 KiB           +6          6.0 KiB                 6  app::f6
-  +5.0 KiB           +5          5.0 KiB                 5  app::f5
-  +4.0 KiB           +4          4.0 KiB                 4  app::f4
-  +3.0 KiB           +3          3.0 KiB                 3  app::f3
+  +7.0 KiB           +7          7.0 KiB                 7  app::f7 [new]
+  +6.0 KiB           +6          6.0 KiB                 6  app::f6 [new]
+  +5.0 KiB           +5          5.0 KiB                 5  app::f5 [new]
+  +4.0 KiB           +4          4.0 KiB                 4  app::f4 [new]
+  +3.0 KiB           +3          3.0 KiB                 3  app::f3 [new]
   +1.0 KiB           +1          3.0 KiB                 3  … and 2 more functions"
         );
     }

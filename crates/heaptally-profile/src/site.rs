@@ -1,6 +1,6 @@
 //! An allocation site: the exact counters of one call stack, and the function it is charged to.
 //!
-//! Made by the aggregator for each snapshot, read on any thread. A site is a few pointers and four
+//! Made by the aggregator for each snapshot, read on any thread. A site is a few pointers and some
 //! numbers; its stack and its owner's text are shared with all other snapshots.
 
 use std::fmt;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::counts::Counts;
 use crate::frame::Frame;
+use crate::lifetimes::Lifetimes;
 use crate::site_kind::SiteKind;
 use crate::stack::{NodeId, StackTables};
 
@@ -64,6 +65,7 @@ pub struct Site {
     owner: Arc<Owner>,
     tables: Option<Arc<StackTables>>,
     counts: Counts,
+    lifetimes: Lifetimes,
     /// Means something only together with `tables`.
     leaf: NodeId,
     kind: SiteKind,
@@ -73,12 +75,24 @@ impl Site {
     /// A site with the stack that ends in the given node, or without one.
     pub fn new(kind: SiteKind, owner: Arc<Owner>, stack: Option<(Arc<StackTables>, NodeId)>, counts: Counts) -> Self {
         let (tables, leaf) = stack.map_or((None, NodeId::ROOT), |(tables, leaf)| (Some(tables), leaf));
-        Self { owner, tables, counts, leaf, kind }
+        Self { owner, tables, counts, lifetimes: Lifetimes::ZERO, leaf, kind }
+    }
+
+    /// With what is known of the ages of its blocks.
+    #[must_use]
+    pub fn with_lifetimes(self, lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, ..self }
     }
 
     /// A pseudo-row: named by the label of its kind, without a stack.
     pub fn pseudo(kind: SiteKind, counts: Counts) -> Self {
         Self::new(kind, Arc::new(Owner::pseudo(kind)), None, counts)
+    }
+
+    /// Adds what was counted under another name of the same stack.
+    pub fn add(&mut self, counts: Counts, lifetimes: Lifetimes) {
+        self.counts += counts;
+        self.lifetimes += lifetimes;
     }
 
     /// Whether the site is charged to code or stands for a pseudo-row.
@@ -111,6 +125,11 @@ impl Site {
         self.counts
     }
 
+    /// What is known of the ages of its blocks.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
+    }
+
     /// The leaf of the stack in the tables that snapshots share. Equal in two snapshots of one
     /// process exactly when the stacks are equal; `None` for pseudo-rows.
     pub fn node(&self) -> Option<NodeId> {
@@ -119,6 +138,10 @@ impl Site {
 
     pub(crate) fn owner(&self) -> &Arc<Owner> {
         &self.owner
+    }
+
+    pub(crate) fn stack(&self) -> Option<(Arc<StackTables>, NodeId)> {
+        self.tables.as_ref().map(|tables| (Arc::clone(tables), self.leaf))
     }
 }
 
@@ -133,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn a_site_is_56_bytes() {
-        assert_eq!(size_of::<Site>(), 56);
+    fn a_site_is_128_bytes() {
+        assert_eq!(size_of::<Site>(), 128);
     }
 
     #[test]

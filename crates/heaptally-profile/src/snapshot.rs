@@ -11,14 +11,18 @@ use crate::captures::Captures;
 use crate::check::{self, Violation};
 use crate::counts::Counts;
 use crate::diff::Diff;
+use crate::grouping::Grouping;
+use crate::history::History;
 use crate::losses::Losses;
 use crate::overhead::Overhead;
 use crate::row::{self, Rank, Row};
 use crate::site::Site;
 use crate::site_kind::SiteKind;
 use crate::snapshot_table::Summary;
+use crate::suspects::Suspects;
 use crate::symbols::SymbolQuality;
 use crate::thread_row::{self, ThreadRow};
+use crate::tick_number::TickNumber;
 use crate::totals::Totals;
 
 /// A configured module, and whether any stack has matched it so far.
@@ -60,6 +64,8 @@ pub struct SnapshotParts {
     pub modules: Arc<[ModuleUse]>,
     /// Time since tracking was started.
     pub elapsed: Duration,
+    /// The tick in which the counters were read.
+    pub tick: TickNumber,
     /// What else a reader must know, one sentence each.
     pub notes: Vec<String>,
 }
@@ -109,6 +115,12 @@ impl Snapshot {
         self.parts.elapsed
     }
 
+    /// The tick in which the counters were read: what [`Lifetimes::mean_age`](crate::Lifetimes::mean_age) is to be
+    /// asked with.
+    pub fn tick(&self) -> TickNumber {
+        self.parts.tick
+    }
+
     /// The counters of the whole process. Read after the sites, so no sum of sites is above them.
     pub fn totals(&self) -> Totals {
         self.parts.totals
@@ -154,7 +166,12 @@ impl Snapshot {
 
     /// The sites added up by function, most live bytes first.
     pub fn by_function(&self) -> Vec<Row> {
-        row::by_function(self.sites())
+        self.rows_by(Grouping::Function)
+    }
+
+    /// The sites added up by `grouping`, most live bytes first.
+    pub fn rows_by(&self, grouping: Grouping) -> Vec<Row> {
+        row::rows(self.sites(), grouping)
     }
 
     /// The first `n` functions by `rank`.
@@ -165,12 +182,42 @@ impl Snapshot {
     /// The row of the function with exactly this text, as [`Row::function`] gives it; also of a
     /// pseudo-row such as `(no stack)`.
     pub fn function(&self, name: &str) -> Option<Row> {
-        row::by_function(self.sites().iter().filter(|site| site.function() == name)).into_iter().next()
+        let sites = self.sites().iter().filter(|site| site.function() == name);
+        row::rows(sites, Grouping::Function).into_iter().next()
     }
 
-    /// What changed since an earlier snapshot of the same process.
+    /// What changed since an earlier snapshot of the same process, by function.
     pub fn since(&self, earlier: &Snapshot) -> Diff {
-        Diff::new(earlier, self)
+        self.since_by(earlier, Grouping::Function)
+    }
+
+    /// What changed since an earlier snapshot of the same process, by `grouping`.
+    ///
+    /// The difference keeps neither snapshot, only the names of its rows; by stack, also the tables
+    /// that all snapshots share.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use heaptally_profile::{Grouping, Rank};
+    /// # use heaptally_profile::{Snapshot, SnapshotParts};
+    /// # let (earlier, later) = [SnapshotParts::default(), SnapshotParts::default()].map(Snapshot::from_parts).into();
+    /// let by_stack = later.since_by(&earlier, Grouping::Stack);
+    /// for row in by_stack.top(3, Rank::AllocatedBytes) {
+    ///     println!("{} bytes in {}", row.change().allocated_bytes, row.name());
+    ///     for frame in row.frames() {
+    ///         println!("  {:#x}", frame.ip);
+    ///     }
+    /// }
+    /// # assert!(by_stack.rows().is_empty());
+    /// ```
+    pub fn since_by(&self, earlier: &Snapshot, grouping: Grouping) -> Diff {
+        Diff::new(earlier, self, grouping)
+    }
+
+    /// The functions that may leak, by the history of the same process up to this snapshot.
+    pub fn suspects(&self, history: &History) -> Suspects {
+        Suspects::new(self, history)
     }
 
     /// What was lost so far.

@@ -43,13 +43,13 @@ fn table(snapshot: &Snapshot, f: &fmt::Formatter<'_>) -> Table<5> {
     let live = whole.live_bytes();
     let (first, hidden) = program.split_at(shown(program.len(), f));
 
-    let mut table = Table::new(["live bytes", "%", "live blocks", "allocated bytes", "allocated blocks"]);
+    let mut table = Table::new(["live bytes", "%", "live blocks", "allocated bytes", "allocated blocks"], "function");
     let names: FileNames<'_> = first.iter().filter_map(|row| row.location()).map(|place| &*place.file).collect();
     for row in first {
         table.push(cells(row.counts(), Some(live)), function_cell(row.function(), row.location(), &names));
     }
     if !hidden.is_empty() {
-        table.push(cells(sum(hidden), Some(live)), more_cell(hidden.len()));
+        table.push(cells(sum(hidden), Some(live)), more_cell(hidden.len(), "function"));
     }
     table.push(cells(whole, Some(live)), "program");
     for row in other.into_iter().filter(|row| row.kind() == SiteKind::Internal) {

@@ -1,5 +1,5 @@
-//! Plain text in aligned columns: numbers to the right, the function in the last column as long as
-//! it is.
+//! Plain text in aligned columns: numbers to the right, the name of the row in the last column as
+//! long as it is.
 
 use std::fmt;
 
@@ -10,24 +10,20 @@ use crate::units::Plural;
 /// How many rows a table shows unless all are asked for.
 const SHORT_ROWS: usize = 20;
 
-/// A table of `N` right-aligned columns and a last one, for the function as a rule.
+/// A table of `N` right-aligned columns and a last one for the name of the row.
 pub(crate) struct Table<const N: usize> {
     header: [&'static str; N],
-    last: &'static str,
+    name_header: &'static str,
     rows: Vec<([String; N], String)>,
 }
 
 impl<const N: usize> Table<N> {
-    pub(crate) fn new(header: [&'static str; N]) -> Self {
-        Self::with_last(header, "function")
+    pub(crate) fn new(header: [&'static str; N], name_header: &'static str) -> Self {
+        Self { header, name_header, rows: Vec::new() }
     }
 
-    pub(crate) fn with_last(header: [&'static str; N], last: &'static str) -> Self {
-        Self { header, last, rows: Vec::new() }
-    }
-
-    pub(crate) fn push(&mut self, cells: [String; N], last: impl Into<String>) {
-        self.rows.push((cells, last.into()));
+    pub(crate) fn push(&mut self, cells: [String; N], name: impl Into<String>) {
+        self.rows.push((cells, name.into()));
     }
 }
 
@@ -39,14 +35,14 @@ impl<const N: usize> fmt::Display for Table<N> {
                 *width = (*width).max(cell.len());
             }
         }
-        let mut line = |cells: [&str; N], last: &str| {
+        let mut line = |cells: [&str; N], name: &str| {
             for (cell, width) in cells.into_iter().zip(widths) {
                 write!(f, "{cell:>width$}  ")?;
             }
-            writeln!(f, "{last}")
+            writeln!(f, "{name}")
         };
-        line(self.header, self.last)?;
-        self.rows.iter().try_for_each(|(cells, last)| line(cells.each_ref().map(String::as_str), last))
+        line(self.header, self.name_header)?;
+        self.rows.iter().try_for_each(|(cells, name)| line(cells.each_ref().map(String::as_str), name))
     }
 }
 
@@ -58,23 +54,25 @@ pub(crate) fn shown(rows: usize, f: &fmt::Formatter<'_>) -> usize {
 /// The last column: the function, and its place in parentheses, the file as `names` shortens it.
 pub(crate) fn function_cell(function: &str, location: Option<&Location>, names: &FileNames<'_>) -> String {
     match location {
-        Some(Location { file, line }) => {
-            let short = Location { file: names.short(file).into(), line: *line };
-            format!("{function} ({short})")
-        }
+        Some(location) => format!("{function} ({})", place_cell(location, names)),
         None => function.to_owned(),
     }
 }
 
-/// The last column of the line that adds up the rows that are not shown.
-pub(crate) fn more_cell(hidden: usize) -> String {
-    format!("… and {}", Plural(hidden as u64, "more function"))
+/// A place, the file as `names` shortens it.
+pub(crate) fn place_cell(location: &Location, names: &FileNames<'_>) -> String {
+    Location { file: names.short(&location.file).into(), line: location.line }.to_string()
 }
 
-/// The last column of the line that adds up the functions whose live numbers did not change.
-pub(crate) fn unchanged_cell(unchanged: usize) -> String {
+/// The last column of the line that adds up the rows that are not shown; `noun` is what a row is.
+pub(crate) fn more_cell(hidden: usize, noun: &str) -> String {
+    format!("… and {}", Plural(hidden as u64, &format!("more {noun}")))
+}
+
+/// The last column of the line that adds up the rows whose live numbers did not change.
+pub(crate) fn unchanged_cell(unchanged: usize, noun: &str) -> String {
     let they = if unchanged == 1 { "it" } else { "they" };
-    format!("… and {} that freed what {they} allocated", Plural(unchanged as u64, "function"))
+    format!("… and {} that freed what {they} allocated", Plural(unchanged as u64, noun))
 }
 
 #[cfg(test)]
@@ -84,11 +82,11 @@ mod tests {
     #[test]
     fn the_lines_that_add_up_agree_with_their_number() {
         assert_eq!(
-            (more_cell(1), more_cell(1200)),
+            (more_cell(1, "function"), more_cell(1200, "function")),
             ("… and 1 more function".into(), "… and 1,200 more functions".into())
         );
-        assert_eq!(unchanged_cell(1), "… and 1 function that freed what it allocated");
-        assert_eq!(unchanged_cell(2), "… and 2 functions that freed what they allocated");
+        assert_eq!(unchanged_cell(1, "function"), "… and 1 function that freed what it allocated");
+        assert_eq!(unchanged_cell(2, "stack"), "… and 2 stacks that freed what they allocated");
     }
 
     #[test]
@@ -99,7 +97,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(["n", "bytes"]);
+        let mut table = Table::new(["n", "bytes"], "function");
         table.push(["1".into(), "10 B".into()], "a");
         table.push(["1,000".into(), "1023.9 KiB".into()], "a::very::long::function::name::that::is::not::cut");
         assert_eq!(

@@ -3,9 +3,9 @@
 //! A pure function of the rows, for any thread; allocates.
 
 use crate::counts::Counts;
-use crate::table::Table;
+use crate::table::{Table, more_cell};
 use crate::thread_row::ThreadRow;
-use crate::units::{Bytes, Grouped, Plural};
+use crate::units::{Bytes, Grouped};
 
 /// Threads shown.
 const THREADS: usize = 10;
@@ -13,7 +13,7 @@ const THREADS: usize = 10;
 /// The first threads, a line that adds up those that are not shown, and the row of the others. They add up to the total
 /// of the snapshot.
 pub(crate) fn table(rows: &[ThreadRow]) -> Table<4> {
-    let mut table = Table::with_last(["allocated bytes", "allocated blocks", "freed bytes", "freed blocks"], "thread");
+    let mut table = Table::new(["allocated bytes", "allocated blocks", "freed bytes", "freed blocks"], "thread");
     let (threads, others): (Vec<&ThreadRow>, Vec<&ThreadRow>) = rows.iter().partition(|row| row.os_id().is_some());
     let (first, hidden) = threads.split_at(threads.len().min(THREADS));
     for row in first {
@@ -23,7 +23,7 @@ pub(crate) fn table(rows: &[ThreadRow]) -> Table<4> {
     }
     if !hidden.is_empty() {
         let sum = hidden.iter().fold(Counts::ZERO, |sum, row| sum + row.counts());
-        table.push(cells(sum), format!("… and {}", Plural(hidden.len() as u64, "more thread")));
+        table.push(cells(sum), more_cell(hidden.len(), "thread"));
     }
     for row in others {
         table.push(cells(row.counts()), row.name());

@@ -111,9 +111,9 @@ impl fmt::Display for Percent {
 }
 
 /// A number and its noun: `1 block`, `2 blocks`.
-pub(crate) struct Plural(pub(crate) u64, pub(crate) &'static str);
+pub(crate) struct Plural<'a>(pub(crate) u64, pub(crate) &'a str);
 
-impl fmt::Display for Plural {
+impl fmt::Display for Plural<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ending = if self.0 == 1 { "" } else { "s" };
         write!(f, "{} {}{ending}", Grouped(self.0), self.1)
@@ -136,6 +136,23 @@ impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenths = (self.0.as_millis() + 50) / 100;
         write!(f, "{}.{} s", tenths / 10, tenths % 10)
+    }
+}
+
+/// A duration in the unit that suits it, one decimal: `2.5 s`, `15.0 min`, `3.5 h`, `2.1 d`. Rounded down, so that
+/// what is older than it is older than what is shown.
+pub(crate) struct Age(pub(crate) Duration);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit_ms, unit) = match self.0.as_secs() {
+            0..120 => (1000, "s"),
+            120..7200 => (60_000, "min"),
+            7200..172_800 => (3_600_000, "h"),
+            _ => (86_400_000, "d"),
+        };
+        let tenths = self.0.as_millis() * 10 / unit_ms;
+        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
     }
 }
 
@@ -220,5 +237,22 @@ mod tests {
         assert_eq!(Seconds(Duration::from_millis(2_449)).to_string(), "2.4 s");
         assert_eq!(Seconds(Duration::from_millis(2_450)).to_string(), "2.5 s");
         assert_eq!(Seconds(Duration::ZERO).to_string(), "0.0 s");
+    }
+
+    #[test]
+    fn an_age_takes_a_unit_that_suits_it_and_is_never_rounded_up() {
+        for (ms, text) in [
+            (0, "0.0 s"),
+            (8_999, "8.9 s"),
+            (119_999, "119.9 s"),
+            (120_000, "2.0 min"),
+            (7_199_999, "119.9 min"),
+            (7_200_000, "2.0 h"),
+            (172_799_999, "47.9 h"),
+            (172_800_000, "2.0 d"),
+            (604_800_000, "7.0 d"),
+        ] {
+            assert_eq!(Age(Duration::from_millis(ms)).to_string(), text, "{ms}");
+        }
     }
 }

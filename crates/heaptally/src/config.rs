@@ -142,7 +142,7 @@ impl Config {
     }
 
     /// Lets heaptally's own tables take this many bytes of address space, in pieces of 1 MiB: thread states, stacks,
-    /// counters, rings and rules. Default 16 GiB, which the other bounds together never come to: they are 1.2 GiB, and 147
+    /// counters, rings and rules. Default 16 GiB, which the other bounds together never come to: they are 1.4 GiB, and 147
     /// KiB for each thread of the most that have lived at once. What is mapped when tracking starts is used in any case,
     /// so the least is about 1 MiB. When three quarters are used, further stacks are kept by their innermost 16 frames,
     /// and threads get no more counters of their own; at the limit new threads get no state, and blocks of new stacks are

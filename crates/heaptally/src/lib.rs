@@ -48,9 +48,10 @@ pub use config::{Config, OnMismatch, Symbolize, TraceReuse};
 pub use environment::EnvError;
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
-    Captures, Counter, Counts, Diff, DiffRow, Frame, Line, Location, Losses, Mapping, ModuleUse, Overhead, Rank,
-    RegionReport, Row, Site, SiteKind, Snapshot, SymbolQuality, SymbolVerdict, ThreadRow, Totals, UnknownFrees,
-    Violation,
+    AGES, Captures, Counter, Counts, Diff, DiffRow, Elders, Fate, Frame, Grouping, History, HistoryLimits, Lifetimes,
+    Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Point, Rank, RegionReport, Row, Site, SiteKind,
+    SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, ThreadRow, TickNumber, Totals,
+    UnknownFrees, Violation,
 };
 pub use module_name::ModuleError;
 pub use process_region::ProcessRegion;

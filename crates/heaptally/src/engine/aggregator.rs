@@ -1,9 +1,9 @@
 //! The background thread, and how others ask it for things.
 //!
-//! One thread named `heaptally`, all signals blocked. It sleeps until the doorbell rings: a ring has filled up a little, or
-//! somebody wants a snapshot. Its priority is that of the others: who asks waits for it, and without privileges a
+//! One thread named `heaptally`, all signals blocked. It sleeps until the doorbell rings, because a ring has filled up a
+//! little or somebody wants a snapshot, or until the next tick. Its priority is that of the others: who asks waits for it, and without privileges a
 //! lowered one could not be raised again. What is symbolized is symbolized here, on a stack of known size, under no
-//! lock of ours; who asks waits for the answer. Idle it takes no processor time at all, once its caches are released.
+//! lock of ours; who asks waits for the answer. Idle it only ticks, four times a second.
 //!
 //! A forked child has no such thread. It leaks the parent's object, whose locks may be held for ever by threads that
 //! do not exist here, and starts another at its first snapshot, over the same store and rings.
@@ -14,7 +14,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use std::{io, mem, ptr, thread};
 
 use heaptally_capture::PROCESS;
@@ -159,17 +158,15 @@ impl Aggregator {
 
     fn run(&self, mut collector: Collector) {
         name_thread();
-        let mut timeout = None;
         loop {
-            PROCESS.doorbell.wait(timeout.map(|timeout: Duration| timeout.as_nanos() as u64));
+            PROCESS.doorbell.wait(collector.ticker().advance());
             let requests = mem::take(&mut *lock(&self.requests));
             // A panic of ours drops the promises: who asked is told, and the next request is served.
-            let worked = catch_unwind(AssertUnwindSafe(|| {
+            _ = catch_unwind(AssertUnwindSafe(|| {
                 collector.drain();
                 requests.into_iter().for_each(|request| serve(&mut collector, request));
-                collector.release_caches()
+                collector.release_caches();
             }));
-            timeout = worked.unwrap_or(None);
         }
     }
 }

@@ -3,23 +3,24 @@
 //! Owned by the aggregator and run on its thread alone; allocates freely, and all of it is charged to "(heaptally
 //! itself)".
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::{HashMap, HashMapExt};
 use heaptally_capture::{StackId, census};
 use heaptally_profile::{
-    ChunkedBuilder, Counts, Frame, Line, ModuleUse, NodeId, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
-    StackTables,
+    ChunkedBuilder, Frame, Line, ModuleUse, NodeId, Site, SiteKind, Snapshot, SnapshotParts, StackNode, StackTables,
 };
 
-use super::counts::Reading;
+use super::counts::{ReadRow, Reading};
 use super::fork;
 use super::module_filter::ModuleFilter;
 use super::own_cost;
 use super::owners::Owners;
 use super::stack_store::{Appender, STORE, TRUNCATED_IP};
 use super::symbolizer::Symbolizer;
+use super::ticker::Ticker;
 use super::totals_only;
 use crate::SymbolTable;
 
@@ -46,6 +47,7 @@ pub(crate) struct Collector {
     symbolize_time: Duration,
     notes: Vec<String>,
     started: Instant,
+    ticker: Ticker,
 }
 
 impl Collector {
@@ -64,11 +66,18 @@ impl Collector {
             symbolize_time: Duration::ZERO,
             notes,
             started: Instant::now(),
+            ticker: Ticker::new(),
         }
+    }
+
+    /// The clock of the allocator.
+    pub(crate) fn ticker(&self) -> Ticker {
+        self.ticker
     }
 
     /// Moves new stacks from the rings to the store.
     pub(crate) fn drain(&mut self) {
+        self.ticker.advance();
         census::drain(|record| self.appender.add(&record));
     }
 
@@ -78,15 +87,12 @@ impl Collector {
     }
 
     /// Frees what symbolizing keeps in memory, tens of megabytes in a large program, when it had no work for
-    /// `CACHE_LIFE`. Says how long to wait before asking again; `None` when there is nothing to free.
-    pub(crate) fn release_caches(&mut self) -> Option<Duration> {
-        let left = CACHE_LIFE.saturating_sub(self.symbolized_at?.elapsed());
-        if left.is_zero() {
+    /// `CACHE_LIFE`. To be called at every tick.
+    pub(crate) fn release_caches(&mut self) {
+        if self.symbolized_at.is_some_and(|at| at.elapsed() >= CACHE_LIFE) {
             fork::while_symbolizing(|| self.symbolizer.release_caches());
             self.symbolized_at = None;
-            return None;
         }
-        Some(left)
     }
 
     /// The heap now.
@@ -107,7 +113,7 @@ impl Collector {
         let sites = self.sites(&tables);
         self.table.merge(&sites, self.sequence);
         let threads = self.reading.threads.rows();
-        let internal = self.reading.rows[StackId::INTERNAL.index()];
+        let internal = self.reading.rows[StackId::INTERNAL.index()].counts;
         let mut overhead = own_cost::overhead(internal, self.reading.totals);
         overhead.aggregator_cpu_ns = own_cost::thread_cpu_ns();
         overhead.symbolize_ns = self.symbolize_time.as_nanos() as u64;
@@ -119,13 +125,14 @@ impl Collector {
             totals_before: self.reading.totals_before,
             sites,
             threads,
-            losses: own_cost::losses(self.reading.rows[StackId::UNKNOWN_FREES.index()]),
+            losses: own_cost::losses(self.reading.rows[StackId::UNKNOWN_FREES.index()].counts),
             overhead,
             captures: own_cost::captures(),
             symbols: self.symbolizer.quality(),
             resident_bytes: own_cost::resident_bytes(),
             modules,
             elapsed: self.started.elapsed(),
+            tick: self.reading.tick,
             notes: self.notes.clone(),
         })
     }
@@ -154,7 +161,10 @@ impl Collector {
             return;
         }
         let begun = Instant::now();
+        let ticker = self.ticker;
         let mut keep = |ip, frame| {
+            // The first of a large program may take a second.
+            ticker.advance();
             self.frame_of.insert(ip, self.frames.push(frame));
         };
         if let Some(cut) = ips.iter().position(|&ip| ip == TRUNCATED_IP) {
@@ -167,30 +177,33 @@ impl Collector {
 
     /// One site for each stack with counts, and one for each pseudo-row.
     fn sites(&mut self, tables: &Arc<StackTables>) -> Vec<Site> {
-        let mut by_leaf: HashMap<NodeId, Counts> = HashMap::new();
-        let mut overflow = Counts::ZERO;
-        let real = StackId::FIRST_REAL.index();
-        for (index, &counts) in self.reading.rows.iter().enumerate().skip(real).filter(|(_, counts)| !counts.is_zero())
-        {
-            // A stack may have two ids (see `stack_table`), and an id whose stack found no memory has none.
-            match STORE.leaf(StackId::new(index as u32)) {
-                Some(leaf) => *by_leaf.entry(leaf).or_insert(Counts::ZERO) += counts,
-                None => overflow += counts,
+        let (pseudo, real) = self.reading.rows.split_at(StackId::FIRST_REAL.index());
+        let with_counts = || (pseudo.len() as u32..).zip(real).filter(|(_, row)| !row.counts.is_zero());
+        let mut sites = Vec::with_capacity(with_counts().count() + PSEUDO_ROWS.len());
+        let mut index_of: HashMap<NodeId, u32> = HashMap::with_capacity(sites.capacity());
+        // An id whose stack found no memory has none.
+        let mut overflow = pseudo[StackId::OVERFLOW.index()];
+        for (index, &row) in with_counts() {
+            let Some(leaf) = STORE.leaf(StackId::new(index)) else {
+                overflow += row;
+                continue;
+            };
+            match index_of.entry(leaf) {
+                Entry::Vacant(place) => {
+                    place.insert(sites.len() as u32);
+                    let (kind, owner) = self.owners.owner(tables, leaf, &self.symbolizer);
+                    let stack = Some((Arc::clone(tables), leaf));
+                    sites.push(Site::new(kind, owner, stack, row.counts).with_lifetimes(row.lifetimes));
+                }
+                // A stack may have two ids (see `stack_table`).
+                Entry::Occupied(place) => sites[*place.get() as usize].add(row.counts, row.lifetimes),
             }
         }
-        let mut sites = Vec::with_capacity(by_leaf.len() + PSEUDO_ROWS.len());
         for (id, kind) in PSEUDO_ROWS {
-            let mut counts = self.reading.rows[id.index()];
-            if kind == SiteKind::Overflow {
-                counts += overflow;
-            }
+            let ReadRow { counts, lifetimes } = if kind == SiteKind::Overflow { overflow } else { pseudo[id.index()] };
             if !counts.is_zero() {
-                sites.push(Site::pseudo(kind, counts));
+                sites.push(Site::pseudo(kind, counts).with_lifetimes(lifetimes));
             }
-        }
-        for (leaf, counts) in by_leaf {
-            let (kind, owner) = self.owners.owner(tables, leaf, &self.symbolizer);
-            sites.push(Site::new(kind, owner, Some((Arc::clone(tables), leaf)), counts));
         }
         sites
     }

@@ -4,14 +4,15 @@
 //! docs/benchmarks.md.
 //!
 //! `#[inline(never)]` and [`tag::launder`] belong together: the compiler knows what `__rust_alloc` returns and how
-//! large it is, and would fold or drop accesses to the tag behind the block if it saw both sides of one.
+//! large it is, and would fold or drop accesses to the tag behind the block if it saw both sides of one. It also knows
+//! `free`, and would leave out what is written to a block just before.
 #![allow(unsafe_code, reason = "this is a global allocator")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::{hint, ptr};
 
 use heaptally_capture::hook::{self, Block};
-use heaptally_capture::{Entry, Head, tag};
+use heaptally_capture::{Entry, Head, ThreadState, tag};
 
 use super::thread;
 use crate::TallyAlloc;
@@ -96,7 +97,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
         // SAFETY: the block is the caller's until the inner allocator has it back; this thread's head.
         if unsafe { hook::freed_off(head, address, layout.size()) } {
             // SAFETY: the block was allocated with this layout.
-            unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) }
+            unsafe { self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align())) }
         } else {
             // SAFETY: the caller's promise.
             unsafe { self.dealloc_tracked(address, layout, head) }
@@ -167,18 +168,14 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     /// As for `dealloc`; the block is large.
     #[inline(never)]
     unsafe fn dealloc_large(&self, address: *mut u8, layout: Layout, head: &'static Head) {
-        let size = layout.size();
         // SAFETY: the caller's promise.
-        unsafe { hint::assert_unchecked(tag::is_large(size)) };
-        let sp = stack_pointer();
+        unsafe { hint::assert_unchecked(tag::is_large(layout.size())) };
         // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
         unsafe {
-            if hook::freed_off(head, address, size)
-                || thread::tracked(head).is_some_and(|state| hook::freed_tracked(state, Block { address, size }, sp))
-            {
-                self.inner.dealloc(address, tag::layout_of(size, layout.align()));
+            if hook::freed_off(head, address, layout.size()) {
+                self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
             } else {
-                self.dealloc_slow(address, layout);
+                self.dealloc_counted(address, layout, head, stack_pointer());
             }
         }
     }
@@ -190,16 +187,48 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     /// As for `dealloc`; the block is small.
     #[inline(never)]
     unsafe fn dealloc_tracked(&self, address: *mut u8, layout: Layout, head: &'static Head) {
-        let block = Block { address, size: layout.size() };
         // SAFETY: the caller's promise.
         unsafe { hint::assert_unchecked(!tag::is_large(layout.size())) };
-        // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout.
+        // SAFETY: the caller's promise.
+        unsafe { self.dealloc_counted(address, layout, head, stack_pointer()) };
+    }
+
+    /// The rest of `dealloc`, of a thread that is not on the short path.
+    ///
+    /// # Safety
+    ///
+    /// As for `dealloc`; `sp` is an address in the caller's frame.
+    #[inline(always)]
+    unsafe fn dealloc_counted(&self, address: *mut u8, layout: Layout, head: &'static Head, sp: usize) {
+        let block = Block { address, size: layout.size() };
+        // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout; the state
+        // is this thread's.
         unsafe {
             match thread::tracked(head) {
-                Some(state) if hook::freed_tracked(state, block, stack_pointer()) => {
-                    self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align()));
+                Some(state) if hook::freed_tracked::<false>(state, block, sp) => {
+                    self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
                 }
-                _ => self.dealloc_slow(address, layout),
+                Some(state) => self.dealloc_old(address, layout, state),
+                None => self.dealloc_slow(address, layout),
+            }
+        }
+    }
+
+    /// `dealloc` of a block that is older than a tick, perhaps.
+    ///
+    /// # Safety
+    ///
+    /// As for `dealloc`; the state is the calling thread's.
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_old(&self, address: *mut u8, layout: Layout, state: &'static ThreadState) {
+        let block = Block { address, size: layout.size() };
+        // SAFETY: as in `dealloc_counted`.
+        unsafe {
+            if hook::freed_tracked::<true>(state, block, stack_pointer()) {
+                self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
+            } else {
+                self.dealloc_slow(address, layout);
             }
         }
     }
@@ -216,7 +245,7 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         let origin = unsafe { hook::take_origin(block) };
         hook::freed(thread::current(entry), block, origin, entry.sp);
         // SAFETY: the block was allocated with this layout.
-        unsafe { self.inner.dealloc(address, tag::layout_of(layout.size(), layout.align())) };
+        unsafe { self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align())) };
     }
 }
 

@@ -22,6 +22,7 @@ mod stack_store;
 mod symbolizer;
 mod thread;
 mod threads;
+mod ticker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

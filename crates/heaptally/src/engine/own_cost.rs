@@ -31,6 +31,7 @@ pub(crate) fn losses(unknown_frees: Counts) -> Losses {
     losses.shortened_stacks = get(&counters.shortened_stacks);
     losses.ring_full = get(&counters.ring_full);
     losses.unstored_stacks = get(&counters.unstored_stacks);
+    losses.unknown_ages = get(&counters.unknown_ages);
     losses.refused_by_arena_limit = PROCESS.arena.refused_by_limit();
     losses.failed_mappings = PROCESS.arena.failed_mappings();
     losses.threads_without_state = PROCESS.registry.threads_without_state();
