@@ -22,7 +22,7 @@ use crate::sync::Ordering;
 use crate::thread_state::{ThreadState, ownership};
 
 /// Visits the blocks of each stack that were freed a tick or more after their birth, by age: see
-/// [`crate::OlderAges::for_each`]. To be read before [`freed_rows`], which then has all of them.
+/// `OlderAges::for_each`. To be read before [`freed_rows`], which then has all of them.
 pub fn older_ages(visit: impl FnMut(StackId, [u64; OLDER_AGES])) {
     PROCESS.older_ages.for_each(PROCESS.stacks.issued(), visit);
 }
