@@ -31,6 +31,15 @@ fn start_is_refused_and_everything_else_works() {
     // 16 + 4,000 + 30.
     assert_eq!(counted, Counts { allocated_blocks: 3, allocated_bytes: 4046, freed_blocks: 3, freed_bytes: 4046 });
 
+    let region = heaptally::Region::new();
+    let of_all = heaptally::ProcessRegion::with_sites();
+    let kept = black_box(Vec::<u8>::with_capacity(black_box(1 << 26)));
+    assert_eq!(region.change().live_bytes() >> 26, 1);
+    assert_eq!((region.change().allocated_bytes >> 26, of_all.change().allocated_bytes >> 26), (1, 1));
+    drop(kept);
+    assert_eq!(region.change().freed_bytes >> 26, 1);
+    assert!(of_all.report().diff().is_none());
+
     // More than whatever else happens in this process.
     const BYTES: u64 = 100 << 20;
     let before = heaptally::totals();

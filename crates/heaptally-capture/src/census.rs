@@ -12,6 +12,7 @@
 
 use crate::capture_counts::CaptureCounts;
 use crate::older_ages::OLDER_AGES;
+use crate::owner::Term;
 use crate::process::PROCESS;
 use crate::ring::Record;
 #[cfg(doc)]
@@ -21,7 +22,7 @@ use crate::sync::Ordering;
 use crate::thread_state::{ThreadState, ownership};
 
 /// Visits the blocks of each stack that were freed a tick or more after their birth, by age: see
-/// [`crate::OlderAges::for_each`]. To be read before [`freed_rows`], which then has all of them.
+/// `OlderAges::for_each`. To be read before [`freed_rows`], which then has all of them.
 pub fn older_ages(visit: impl FnMut(StackId, [u64; OLDER_AGES])) {
     PROCESS.older_ages.for_each(PROCESS.stacks.issued(), visit);
 }
@@ -68,15 +69,76 @@ pub fn before_start_bytes() -> i64 {
     sum(|line| line.allocated()[1]).wrapping_sub(freed).cast_signed()
 }
 
-/// `[allocated bytes, freed bytes]` of the blocks that heaptally itself allocated: the one row among those above that
-/// is asked for by itself. Freed is read first, as there.
-pub fn internal_bytes() -> [u64; 2] {
-    let sum = |bytes: fn(&crate::Line) -> u64| {
+/// The totals without the blocks that heaptally itself allocated, in the same order.
+///
+/// Read while heaptally is at rest: between two readings of its row that agree, and with none of its threads between
+/// totals and row. Only a thread of the program that gives back one of its blocks, by dropping a snapshot, may have
+/// that one free in the totals and not in the row. While heaptally works there may be no such instant; after a few
+/// readings, what it did during the last one is left in.
+pub fn program() -> [u64; 4] {
+    const READINGS: usize = 8;
+    let (mut own, mut whole) = (internal(), totals());
+    for _ in 0..READINGS {
+        // Every reading is Acquire, so they come one after the other. An operation that `totals` has seen has marked its
+        // thread as busy before; if the mark is gone, the row has it, and differs.
+        let is_at_work = PROCESS.shared_in_flight.any() || PROCESS.registry.iter().any(ThreadState::is_at_work);
+        let again = internal();
+        if !is_at_work && again == own {
+            break;
+        }
+        (own, whole) = (again, totals());
+    }
+    core::array::from_fn(|word| whole[word].wrapping_sub(own[word]))
+}
+
+/// As [`totals`], of the blocks that heaptally itself allocated: the one row that is asked for by itself.
+fn internal() -> [u64; 4] {
+    let sum = |words: fn(&crate::Line) -> [u64; 2]| {
         let private = PROCESS.registry.iter().filter_map(|state| state.private.line(StackId::INTERNAL));
-        private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(|line| bytes(&line.line)).fold(0, u64::wrapping_add)
+        private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(|line| words(&line.line)).fold([0; 2], add)
     };
-    let freed = sum(|line| line.freed()[1]);
-    [sum(|line| line.allocated()[1]), freed]
+    let [freed_blocks, freed_bytes] = sum(crate::Line::freed);
+    let [allocated_blocks, allocated_bytes] = sum(crate::Line::allocated);
+    [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
+}
+
+/// What one thread has counted with its state since it has it: since it began, or jumped out of the allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadCounts {
+    /// The number of the state that it has.
+    pub state: u32,
+    /// Since when it has that one.
+    pub term: Term,
+    /// `[allocated blocks, allocated bytes, freed blocks, freed bytes]`.
+    pub words: [u64; 4],
+}
+
+/// Visits every thread that has a state, and returns what else is in the totals, in the same order: what threads have
+/// counted that have ended, and what was counted on the shared lines. All together are what [`totals`] would have read.
+///
+/// A thread that begins or ends at this instant is among the others.
+pub fn threads(mut visit: impl FnMut(ThreadCounts)) -> [u64; 4] {
+    let mut others = PROCESS.shared_totals.words();
+    for state in PROCESS.registry.iter() {
+        // Between two looks at the term: see `owner`.
+        let term = state.owner.now();
+        let (base, counted) = (state.owner.base(), state.counted());
+        let is_owned = term.thread_id() != 0 && state.owner.is_still(term);
+        let mut of_others = counted;
+        if is_owned {
+            let words = core::array::from_fn(|word| counted[word].wrapping_sub(base[word]));
+            visit(ThreadCounts { state: state.index.load(Ordering::Relaxed), term, words });
+            of_others = base;
+        }
+        others = core::array::from_fn(|word| others[word].wrapping_add(of_others[word]));
+    }
+    others
+}
+
+/// Notes that the calling thread, whose state this is, may be called otherwise by the system: it was in the process that
+/// this one was forked from.
+pub fn renew(own: &ThreadState) {
+    own.owner.renew();
 }
 
 /// Hands every stack that is new since the last drain to `store`. One caller at a time. Called after the rows were
@@ -112,8 +174,11 @@ pub fn repair_after_fork(survivor: Option<&ThreadState>) {
     let survivor_is_counting = survivor.map_or(in_flight, ThreadState::is_busy);
     for state in PROCESS.registry.iter() {
         if survivor.is_some_and(|own| core::ptr::eq(own, state)) {
+            renew(state);
             continue;
         }
+        // Also of a thread that was just offering its state.
+        state.owner.end();
         if state.is_busy() {
             PROCESS.registry.retire(state);
             in_flight = true;

@@ -157,6 +157,13 @@ impl Line {
         [self.freed_blocks.get(), self.freed_bytes.get()]
     }
 
+    /// All four: `[allocated blocks, allocated bytes, freed blocks, freed bytes]`. Freed is read first.
+    pub(crate) fn words(&self) -> [u64; 4] {
+        let [freed_blocks, freed_bytes] = self.freed();
+        let [allocated_blocks, allocated_bytes] = self.allocated();
+        [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
+    }
+
     fn counters(&self) -> [&Counter; 4] {
         [&self.allocated_blocks, &self.allocated_bytes, &self.freed_blocks, &self.freed_bytes]
     }

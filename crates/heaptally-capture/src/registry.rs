@@ -78,8 +78,9 @@ impl Registry {
     }
 
     /// Notes that the calling thread knows the state as its own. Not before: a child that a signal handler forks in
-    /// between would take the state for one whose owner is gone, and offer it.
+    /// between would take the state for one whose owner is gone, and offer it. Makes one system call.
     pub fn own(&self, state: &ThreadState) {
+        state.owner.begin();
         state.ownership.store(ownership::OWNED, Ordering::Relaxed);
     }
 
@@ -97,6 +98,8 @@ impl Registry {
         if state.ownership.swap(ownership::OFFERED, Ordering::Relaxed) != ownership::OWNED {
             return;
         }
+        // Not after the push: the next owner's term begins after this one's end.
+        state.owner.end();
         if !self.free.push(state.index.load(Ordering::Relaxed), arena) {
             self.retire(state);
         }
@@ -106,6 +109,7 @@ impl Registry {
     pub fn retire(&self, state: &ThreadState) {
         // Nobody will end it. The losses say that an operation may be in the totals and not in its row.
         state.end_operation();
+        state.owner.end();
         state.ownership.store(ownership::RETIRED, Ordering::Relaxed);
     }
 
@@ -161,5 +165,25 @@ mod tests {
         registry.own(second);
         registry.release(second, &arena);
         assert!(ptr::eq(registry.acquire(&arena, &mode).unwrap(), second));
+    }
+    #[test]
+    fn a_state_is_its_owners_until_it_is_offered_and_the_next_begins_where_it_stood() {
+        let (registry, arena, mode) = (Registry::new(), Arena::new(), ModeCell::new());
+        let state = registry.acquire(&arena, &mode).unwrap();
+        assert_eq!(state.owner.now().thread_id(), 0, "nobody's, while its owner does not know it");
+        registry.own(state);
+        let first = state.owner.now();
+        assert_eq!((first.thread_id(), state.owner.base()), (crate::sys::thread_id(), [0; 4]));
+        state.head.before_start.count_allocated(100);
+        state.tracked.count_allocated(20);
+        state.tracked.count_freed(100);
+        registry.release(state, &arena);
+        assert_eq!(state.owner.now().thread_id(), 0);
+        assert!(ptr::eq(registry.acquire(&arena, &mode).unwrap(), state));
+        registry.own(state);
+        assert_eq!((state.owner.base(), state.counted()), ([2, 120, 1, 100], [2, 120, 1, 100]));
+        assert!(state.owner.now() != first);
+        registry.retire(state);
+        assert_eq!(state.owner.now().thread_id(), 0);
     }
 }

@@ -97,6 +97,13 @@ pub(crate) unsafe fn unmap(address: NonNull<u8>, len_bytes: usize) {
     unsafe { libc::munmap(address.as_ptr().cast(), len_bytes) };
 }
 
+/// What the system calls the calling thread.
+pub(crate) fn thread_id() -> u32 {
+    let _errno = ErrnoGuard::save();
+    // SAFETY: no conditions.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
 /// Wakes every thread that waits on `word`.
 pub(crate) fn futex_wake_all(word: &AtomicU32) {
     let _errno = ErrnoGuard::save();

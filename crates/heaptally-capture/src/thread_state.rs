@@ -1,8 +1,9 @@
 //! Everything one thread counts with and captures into.
 //!
 //! A state lives in the arena for ever and has one owner at a time: a thread, or nobody while it waits on the free
-//! list. Its counters are sums over all its owners, so a new owner goes on counting where the last one stopped. Only
-//! the owner calls the methods that write; snapshots read the lines of all states, owned or not.
+//! list. Its counters are sums over all its owners, so a new owner goes on counting where the last one stopped, and notes
+//! where that was ([`Owner`]). Only the owner calls the methods that write; snapshots read the lines of all states, owned or
+//! not.
 //!
 //! ```text
 //!             acquire                  release (pthread key)
@@ -19,6 +20,7 @@ use crate::capture_counts::CaptureCounts;
 use crate::counter::Line;
 use crate::head::Head;
 use crate::mode::{Mode, ModeCell};
+use crate::owner::Owner;
 use crate::peak::UntoldBytes;
 use crate::private_lines::PrivateLines;
 use crate::process::PROCESS;
@@ -59,6 +61,8 @@ pub struct ThreadState {
     pub(crate) private: PrivateLines,
     pub(crate) captures: CaptureCounts,
     scratch: UnsafeCell<Scratch>,
+    /// Whose it is, for snapshots; `ownership` is what passing it on goes by. Last: what the hook uses lies before it.
+    pub(crate) owner: Owner,
 }
 
 /// What only the owner touches, and only while it holds [`Busy`].
@@ -171,14 +175,25 @@ impl ThreadState {
 
     /// Takes one [`ThreadState::enter_internal`] back.
     pub fn leave_internal(&self) {
-        self.internal.store(self.internal.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        // Release: pairs with the Acquire in `is_at_work`.
+        self.internal.store(self.internal.load(Ordering::Relaxed).saturating_sub(1), Ordering::Release);
+    }
+
+    /// Whether an operation of heaptally's own may be between totals and row. Asked by another thread, which has read the
+    /// totals: if not, each operation of heaptally's own in them is in its row, to be read from here on.
+    pub(crate) fn is_at_work(&self) -> bool {
+        // Acquire: pairs with the Release in `leave_internal` and `reset_for_new_owner`; who sees that the thread has left
+        // sees the rows of what it did. If it has not, `busy` says the same of its last operation.
+        self.internal.load(Ordering::Acquire) != 0 && self.is_busy()
     }
 
     /// What a new owner must not inherit.
     pub(crate) fn reset_for_new_owner(&self) {
         self.busy.store(0, Ordering::Relaxed);
-        self.internal.store(0, Ordering::Relaxed);
+        // Release: as in `leave_internal`.
+        self.internal.store(0, Ordering::Release);
         self.last_allocated.store(0, Ordering::Relaxed);
+        self.owner.set_base(self.counted());
         // SAFETY: nobody else has the state: its last owner is gone, and the free list, or its creation, orders what
         // that one did before this.
         unsafe { &mut *self.scratch.get() }.capturer.reset();
@@ -199,6 +214,15 @@ impl ThreadState {
         if mode.get() != Mode::On {
             self.head.open_gate();
         }
+    }
+
+    /// What all its owners have counted: `[allocated blocks, allocated bytes, freed blocks, freed bytes]`. Freed is read
+    /// first, so that who frees what it allocated has allocated it.
+    #[inline]
+    pub fn counted(&self) -> [u64; 4] {
+        let [freed_blocks, freed_bytes] = self.totals(Line::freed);
+        let [allocated_blocks, allocated_bytes] = self.totals(Line::allocated);
+        [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes]
     }
 
     /// `[blocks, bytes]` of each line that makes the totals: "before start", and tracked.

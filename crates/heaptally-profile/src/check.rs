@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::counts::Counts;
 use crate::site_kind::SiteKind;
 use crate::snapshot::Snapshot;
+use crate::thread_row::ThreadRow;
 
 /// One of the four numbers of [`Counts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +70,24 @@ pub enum Violation {
         /// Its value in the totals.
         totals: u64,
     },
+    /// The threads have more than the totals that were read after them.
+    ThreadsAboveTotals {
+        /// The number that does not add up.
+        counter: Counter,
+        /// Its sum over all threads.
+        threads: u128,
+        /// Its value in the totals.
+        totals: u64,
+    },
+    /// The threads have less than the totals, although nothing happened while they were read.
+    ThreadsBelowTotals {
+        /// The number that does not add up.
+        counter: Counter,
+        /// Its sum over all threads.
+        threads: u128,
+        /// Its value in the totals.
+        totals: u64,
+    },
     /// A site has freed more than it allocated.
     FreedAboveAllocated {
         /// [`Counter::FreedBlocks`] or [`Counter::FreedBytes`].
@@ -93,6 +112,12 @@ impl fmt::Display for Violation {
             Self::SitesBelowTotals { counter, sites, totals } => {
                 write!(f, "{counter}: sites add up to {sites}, less than the totals, {totals}")
             }
+            Self::ThreadsAboveTotals { counter, threads, totals } => {
+                write!(f, "{counter}: threads add up to {threads}, more than the totals, {totals}")
+            }
+            Self::ThreadsBelowTotals { counter, threads, totals } => {
+                write!(f, "{counter}: threads add up to {threads}, less than the totals, {totals}")
+            }
             Self::FreedAboveAllocated { counter, kind: _, function, allocated, freed } => {
                 write!(f, "{counter}: {function} freed {freed}, more than the {allocated} it allocated")
             }
@@ -104,13 +129,9 @@ impl fmt::Display for Violation {
 impl Error for Violation {}
 
 pub(crate) fn check(snapshot: &Snapshot) -> Result<(), Violation> {
-    // 128 bits: a damaged counter must not make a sum wrap round to the right answer.
-    let mut sums = [0_u128; 4];
-    for site in snapshot.sites().iter().filter(|site| site.kind() != SiteKind::UnknownFrees) {
+    let known = || snapshot.sites().iter().filter(|site| site.kind() != SiteKind::UnknownFrees);
+    for site in known() {
         let counts = site.counts();
-        for (sum, counter) in sums.iter_mut().zip(Counter::ALL) {
-            *sum += u128::from(counter.of(counts));
-        }
         for (counter, allocated, freed) in [
             (Counter::FreedBlocks, counts.allocated_blocks, counts.freed_blocks),
             (Counter::FreedBytes, counts.allocated_bytes, counts.freed_bytes),
@@ -121,7 +142,7 @@ pub(crate) fn check(snapshot: &Snapshot) -> Result<(), Violation> {
             }
         }
     }
-    for (sites, counter) in sums.into_iter().zip(Counter::ALL) {
+    for (sites, counter) in sums(known().map(|site| site.counts())).into_iter().zip(Counter::ALL) {
         let totals = counter.of(snapshot.totals().counts());
         if sites > totals.into() {
             return Err(Violation::SitesAboveTotals { counter, sites, totals });
@@ -139,7 +160,32 @@ pub(crate) fn check(snapshot: &Snapshot) -> Result<(), Violation> {
             }
         }
     }
+    check_threads(snapshot)
+}
+
+/// The counters of threads are those of the totals: nothing explains a difference.
+fn check_threads(snapshot: &Snapshot) -> Result<(), Violation> {
+    if snapshot.threads().is_empty() {
+        return Ok(());
+    }
+    for (threads, counter) in sums(snapshot.threads().iter().map(ThreadRow::counts)).into_iter().zip(Counter::ALL) {
+        let totals = counter.of(snapshot.totals().counts());
+        if threads > totals.into() {
+            return Err(Violation::ThreadsAboveTotals { counter, threads, totals });
+        }
+        if snapshot.is_quiet() && threads < totals.into() {
+            return Err(Violation::ThreadsBelowTotals { counter, threads, totals });
+        }
+    }
     Ok(())
+}
+
+/// In 128 bits: a damaged counter must not make a sum wrap round to the right answer.
+fn sums(counts: impl Iterator<Item = Counts>) -> [u128; 4] {
+    counts.fold([0; 4], |sums, counts| {
+        let terms = Counter::ALL.map(|counter| u128::from(counter.of(counts)));
+        std::array::from_fn(|counter| sums[counter] + terms[counter])
+    })
 }
 
 #[cfg(test)]
@@ -245,6 +291,41 @@ mod tests {
             check_of(sites, Counts::ZERO, Counts::ZERO),
             Err(Violation::SitesAboveTotals { counter: Counter::AllocatedBytes, sites, totals: 0 }) if sites == 1 << 64
         ));
+    }
+
+    #[test]
+    fn threads_add_up_as_sites_do() {
+        let check_of = |threads: Vec<ThreadRow>, before: Counts| {
+            let parts = SnapshotParts {
+                sites: two_sites(),
+                threads,
+                totals_before: Some(before.into()),
+                totals: counts(5, 42, 3, 22).into(),
+                ..SnapshotParts::default()
+            };
+            Snapshot::from_parts(parts).check()
+        };
+        let quiet = counts(5, 42, 3, 22);
+        // The second has freed what others allocated.
+        let thread = |id, counts| ThreadRow::of_thread(id, "".into(), counts);
+        let three = |bytes| {
+            vec![
+                thread(1, counts(4, bytes, 0, 0)),
+                thread(2, counts(0, 0, 2, 20)),
+                ThreadRow::of_others(counts(1, 2, 1, 2)),
+            ]
+        };
+        assert_eq!(check_of(three(40), quiet), Ok(()));
+        assert_eq!(check_of(three(39), Counts::ZERO), Ok(()));
+        let counter = Counter::AllocatedBytes;
+        let below = Violation::ThreadsBelowTotals { counter, threads: 41, totals: 42 };
+        assert_eq!(check_of(three(39), quiet), Err(below));
+        let above = Violation::ThreadsAboveTotals { counter, threads: 43, totals: 42 };
+        assert_eq!(
+            above.to_string(),
+            "allocated bytes: threads add up to 43, more than the totals, 42; report this as a bug of heaptally"
+        );
+        assert_eq!(check_of(three(41), Counts::ZERO), Err(above));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::units::{Bytes, BytesChange, Grouped, GroupedChange, Plural, Seconds, 
 /// How many callers tell a stack from others that are charged to the same function.
 const CALLERS: usize = 3;
 
+const HEADER: [&str; 4] = ["live bytes", "live blocks", "allocated bytes", "allocated blocks"];
+
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "heaptally, change in {}\n\n{}", Seconds(self.elapsed()), table(self, f).to_string().trim_end())?;
@@ -40,7 +42,7 @@ fn table(diff: &Diff, f: &fmt::Formatter<'_>) -> Table<4> {
     let (listed, folded) = unchanged.split_at(if f.alternate() { unchanged.len() } else { 0 });
 
     let noun = diff.grouping().noun();
-    let mut table = Table::new(["live bytes", "live blocks", "allocated bytes", "allocated blocks"], noun);
+    let mut table = Table::new(HEADER, noun);
     let named = || first.iter().chain(listed);
     let names: FileNames<'_> = named().filter_map(|row| row.location()).map(|location| &*location.file).collect();
     for row in named() {
@@ -56,6 +58,19 @@ fn table(diff: &Diff, f: &fmt::Formatter<'_>) -> Table<4> {
         table.push(cells(row.change()), marked(row, row.name().to_owned()));
     }
     table.push(cells(diff.totals()), "total");
+    table
+}
+
+/// Lines of the first rows of a difference, and one that adds up its others.
+pub(crate) fn table_of(first: &[&DiffRow], others: &[&DiffRow], grouping: Grouping) -> Table<4> {
+    let mut table = Table::new(HEADER, grouping.noun());
+    let names: FileNames<'_> = first.iter().filter_map(|row| row.location()).map(|place| &*place.file).collect();
+    for row in first {
+        table.push(cells(row.change()), row_cell(row, grouping, &names));
+    }
+    if !others.is_empty() {
+        table.push(cells(sum(others)), more_cell(others.len(), grouping.noun()));
+    }
     table
 }
 

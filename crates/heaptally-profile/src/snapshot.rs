@@ -22,6 +22,7 @@ use crate::site_kind::SiteKind;
 use crate::snapshot_table::Summary;
 use crate::suspects::Suspects;
 use crate::symbols::SymbolQuality;
+use crate::thread_row::{self, ThreadRow};
 use crate::tick_number::TickNumber;
 use crate::totals::Totals;
 
@@ -47,6 +48,9 @@ pub struct SnapshotParts {
     pub totals_before: Option<Totals>,
     /// One entry per stack and per pseudo-row, in any order.
     pub sites: Vec<Site>,
+    /// One entry per thread and one for everything else, read with the sites and before `totals`, in any order; none where
+    /// threads are not told apart.
+    pub threads: Vec<ThreadRow>,
     /// What was lost so far.
     pub losses: Losses,
     /// What heaptally itself costs.
@@ -72,9 +76,10 @@ pub struct SnapshotParts {
 /// The heap by allocation site at one moment. `Display` prints it as a table.
 ///
 /// The table shows the 20 functions with the most live bytes, percentages of what the program holds,
-/// and heaptally itself below the program; `{:#}` shows all functions. The numbers are the snapshot's
-/// own; stacks and symbols are shared with other snapshots. Taken while other threads allocate, each
-/// counter is exact for the moment when it was read.
+/// and heaptally itself below the program; `{:#}` shows all functions, and the 10 threads that
+/// allocated most. The numbers are the snapshot's own; stacks and symbols are shared with other
+/// snapshots. Taken while other threads allocate, each counter is exact for the moment when it was
+/// read.
 ///
 /// # Examples
 ///
@@ -98,6 +103,7 @@ impl Snapshot {
     /// Makes a snapshot: sorts the sites by live bytes, then by allocated bytes.
     pub fn from_parts(mut parts: SnapshotParts) -> Self {
         row::sort_sites(&mut parts.sites);
+        thread_row::sort(&mut parts.threads);
         Self { parts }
     }
 
@@ -143,6 +149,27 @@ impl Snapshot {
     /// One entry per call stack and per pseudo-row, most live bytes first.
     pub fn sites(&self) -> &[Site] {
         &self.parts.sites
+    }
+
+    /// One entry per living thread that has allocated or freed, most allocated bytes first; then one for the threads that
+    /// have ended, and for what was counted elsewhere than in a thread's own counters. They add up to the
+    /// [totals](Snapshot::totals), as the sites do. Empty for a snapshot without sites, such as one taken before start.
+    ///
+    /// A thread that began or ended just then is in the last row. Names come from the system, at each snapshot for at most
+    /// 128 threads that have none yet; a thread that has changed its name may have the old one for some snapshots.
+    ///
+    /// ```
+    /// # use heaptally_profile::{Counts, Snapshot, SnapshotParts, ThreadRow};
+    /// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 8, ..Counts::ZERO };
+    /// # let threads = vec![ThreadRow::of_others(Counts::ZERO), ThreadRow::of_thread(7, "main".into(), counts)];
+    /// # let snapshot = Snapshot::from_parts(SnapshotParts { threads, ..SnapshotParts::default() });
+    /// for row in snapshot.threads() {
+    ///     println!("{:>12} {}", row.counts().allocated_bytes, row.name());
+    /// }
+    /// assert_eq!(snapshot.threads()[0].name(), "main");
+    /// ```
+    pub fn threads(&self) -> &[ThreadRow] {
+        &self.parts.threads
     }
 
     /// The sites added up by function, most live bytes first.
@@ -251,7 +278,7 @@ impl Snapshot {
     /// The sums over all sites are never above the [totals](Snapshot::totals), no site has freed
     /// more than it allocated, and when nobody allocated or freed while the sites were read the
     /// sums equal the totals. The row of frees without a known allocation is exempt: the totals do
-    /// not contain it.
+    /// not contain it. The sums over all [threads](Snapshot::threads) are the same.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ use crate::site_kind::SiteKind;
 use crate::snapshot::Snapshot;
 use crate::symbols::SymbolVerdict;
 use crate::table::{Table, function_cell, more_cell, shown};
+use crate::thread_table;
 use crate::units::{Bytes, Grouped, Percent, Plural, Seconds, SignedBytes, SignedGrouped, SignedPlural};
 
 impl fmt::Display for Snapshot {
@@ -23,6 +24,9 @@ impl fmt::Display for Snapshot {
             sequence => writeln!(f, "heaptally snapshot {sequence}, {} after start", Seconds(self.elapsed()))?,
         }
         write!(f, "\n{}\n", table(self, f))?;
+        if f.alternate() && !self.threads().is_empty() {
+            writeln!(f, "{}", thread_table::table(self.threads()))?;
+        }
         memory(self, f)?;
         remarks(self, f)
     }

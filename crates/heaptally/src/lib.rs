@@ -17,7 +17,8 @@
 //! - [`TallyAlloc`] is the allocator: exact [`totals`] from the first allocation, around any other allocator.
 //! - [`start`] charges every allocation to its call stack, and every stack to the innermost function of your modules.
 //! - [`snapshot`] says who holds the heap now; [`Snapshot::since`] what grew; [`Tally::every`] does both at a period.
-//! - [`measure`] counts what one closure allocates, for tests and benchmarks.
+//! - [`measure`] counts what one closure allocates, for tests and benchmarks; a [`Region`] does for any scope of a
+//!   thread, a [`ProcessRegion`] for all threads, by function if wanted.
 //!
 //! Numbers are exact or labelled: what could not be attributed is in a row of its own (see [`SiteKind`] and
 //! [`Losses`]). The guide is the project's README; what each number means is in docs/metrics.md.
@@ -36,6 +37,8 @@ mod environment;
 mod every;
 pub mod leaktracer;
 mod module_name;
+mod process_region;
+mod region;
 mod start_error;
 mod symbol_table;
 mod tally;
@@ -46,11 +49,13 @@ pub use environment::EnvError;
 pub use every::{Every, Tick};
 pub use heaptally_profile::{
     AGES, Captures, Counter, Counts, Diff, DiffRow, Elders, Fate, Frame, Grouping, History, HistoryLimits, Lifetimes,
-    Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Peak, PeakBytes, Point, Rank, Row, Site, SiteKind,
-    SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, TickNumber, Totals, UnknownFrees,
-    Violation,
+    Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Peak, PeakBytes, Point, Rank, RegionReport, Row,
+    Site, SiteKind, SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, ThreadRow, TickNumber,
+    Totals, UnknownFrees, Violation,
 };
 pub use module_name::ModuleError;
+pub use process_region::ProcessRegion;
+pub use region::Region;
 pub use start_error::StartError;
 pub use symbol_table::SymbolTable;
-pub use tally::{Tally, measure, snapshot, start, tally, totals};
+pub use tally::{Tally, measure, measure_process, snapshot, start, tally, totals};

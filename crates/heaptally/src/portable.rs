@@ -120,8 +120,8 @@ pub(crate) fn totals() -> Totals {
     Totals { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
 
-pub(crate) fn program_live_bytes() -> i64 {
-    totals().live_bytes().cast_signed()
+pub(crate) fn program_counts() -> Counts {
+    totals().counts()
 }
 
 pub(crate) fn thread_counts() -> Counts {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::every::{self, Every, Tick};
-use crate::{Config, Counts, ModuleError, Peak, Snapshot, StartError, SymbolTable, Totals, engine};
+use crate::{
+    Config, Counts, ModuleError, Peak, ProcessRegion, Region, Snapshot, StartError, SymbolTable, Totals, engine,
+};
 
 /// Running tracking. A handle: copies are the same, dropping it stops nothing.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,7 @@ pub fn snapshot() -> Snapshot {
 }
 
 /// Runs `f` and says what the calling thread allocated and freed meanwhile. Exact, works without [`start`], costs a
-/// few nanoseconds.
+/// few nanoseconds. A [`Region`] does the same for a scope that is no closure.
 ///
 /// Other threads' allocations are not counted, nor those of signal handlers that interrupt the allocator. A thread
 /// that is being torn down, that came when 65,536 others were alive, or that found no memory for them, has no counters of
@@ -89,9 +91,31 @@ pub fn snapshot() -> Snapshot {
 /// # }
 /// ```
 pub fn measure<R>(f: impl FnOnce() -> R) -> (R, Counts) {
-    let before = engine::thread_counts();
+    let region = Region::new();
     let result = f();
-    (result, engine::thread_counts() - before)
+    (result, region.change())
+}
+
+/// Runs `f` and says what all threads of the program allocated and freed meanwhile, without the blocks of heaptally
+/// itself. Works without [`start`], allocates nothing; how exact it is and what it costs is told at [`ProcessRegion`].
+///
+/// # Examples
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOC: heaptally::TallyAlloc = heaptally::TallyAlloc::system();
+///
+/// # fn main() {
+/// let (kept, counts) =
+///     heaptally::measure_process(|| std::thread::spawn(|| Vec::<u8>::with_capacity(1_000_000)).join());
+/// assert!(counts.allocated_bytes >= 1_000_000 && counts.live_bytes() >= 1_000_000);
+/// # drop(kept);
+/// # }
+/// ```
+pub fn measure_process<R>(f: impl FnOnce() -> R) -> (R, Counts) {
+    let region = ProcessRegion::new();
+    let result = f();
+    (result, region.change())
 }
 
 impl Tally {

@@ -116,6 +116,7 @@ impl Collector {
         let tables = self.tables();
         let sites = sites(self.reading.with_counts(), &tables, &mut self.owners, &self.symbolizer);
         self.table.merge(&sites, self.sequence);
+        let threads = self.reading.threads.rows();
         let internal = self.reading.rows[StackId::INTERNAL.index()].counts;
         let mut overhead = own_cost::overhead(internal, self.reading.totals);
         overhead.aggregator_cpu_ns = own_cost::thread_cpu_ns();
@@ -127,6 +128,7 @@ impl Collector {
             totals: self.reading.totals,
             totals_before: self.reading.totals_before,
             sites,
+            threads,
             losses: own_cost::losses(self.reading.rows[StackId::UNKNOWN_FREES.index()].counts),
             overhead,
             captures: own_cost::captures(),

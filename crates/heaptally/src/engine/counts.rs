@@ -8,6 +8,8 @@ use std::ops::AddAssign;
 use heaptally_capture::{OLDER_AGES, PROCESS, StackId, census};
 use heaptally_profile::{AGES, Counts, Lifetimes, TickNumber, Totals};
 
+use super::threads::Threads;
+
 /// Ids that may be issued while the counters are read, before the buffer must grow.
 const SLACK: usize = 4096;
 
@@ -33,6 +35,8 @@ impl AddAssign for ReadRow {
 pub(crate) struct Reading {
     /// By stack id, pseudo-rows first.
     pub(crate) rows: Vec<ReadRow>,
+    /// Counts of each thread. Read after the rows, too.
+    pub(crate) threads: Threads,
     /// The last row for which there was no memory.
     refused: Option<ReadRow>,
     /// Read after the rows.
@@ -51,6 +55,7 @@ impl Reading {
     /// Takes the memory that reading takes now. To be asked first: without it nothing else of a snapshot is begun.
     pub(crate) fn make_room(&mut self) -> Result<(), NoMemory> {
         self.refused = None;
+        self.threads.make_room()?;
         self.rows.clear();
         self.grow(PROCESS.stacks.issued() as usize + SLACK)
     }
@@ -82,6 +87,7 @@ impl Reading {
             let [at_once, older @ ..] = &mut lifetimes.freed_by_age;
             *at_once = counts.freed_blocks - older.iter().sum::<u64>();
         }
+        self.threads.read();
         self.tick = TickNumber::new(PROCESS.tick.get().number());
         self.totals = totals();
         self.totals_before = (!in_flight).then_some(before);
@@ -108,6 +114,7 @@ impl Reading {
         let of_totals = |(index, _): &(usize, &ReadRow)| *index != StackId::UNKNOWN_FREES.index();
         let rows = self.rows.iter().enumerate().filter(of_totals).fold(Counts::ZERO, |sum, (_, row)| sum + row.counts);
         census::correct(words(rows), words(self.totals.counts()));
+        self.threads.correct(rows - self.totals.counts());
         self.totals = totals();
         self.totals_before = Some(self.totals);
     }
@@ -145,9 +152,8 @@ pub(crate) fn totals() -> Totals {
     Totals { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
 
-/// Live bytes without those of heaptally itself. Read while heaptally works, they may be off by what it allocates and
-/// frees between two reads, and then even below zero.
-pub(crate) fn program_live_bytes() -> i64 {
-    let [allocated, freed] = census::internal_bytes();
-    totals().live_bytes().wrapping_sub(allocated.wrapping_sub(freed)).cast_signed()
+/// The process's totals without the blocks of heaptally itself: see [`census::program`].
+pub(crate) fn program() -> Counts {
+    let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes] = census::program();
+    Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }

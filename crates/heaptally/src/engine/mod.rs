@@ -22,11 +22,12 @@ mod reply;
 mod stack_store;
 mod symbolizer;
 mod thread;
+mod threads;
 mod ticker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, Tick};
+use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, Tick, census};
 use heaptally_profile::{Counts, Peak, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
@@ -57,6 +58,10 @@ fn launch(config: Config) -> Result<(), StartError> {
     let filter = ModuleFilter::new(&config.modules)?;
     if !installed::capture_works() {
         return Err(StartError::Capture);
+    }
+    // A child that was forked before now was not told of it.
+    if let Some(own) = thread::state() {
+        census::renew(own);
     }
     PROCESS.unwinder.prepare();
     PROCESS.unwinder.set_reuse(match config.trace_reuse {
@@ -107,11 +112,12 @@ pub(crate) fn totals() -> Totals {
     counts::totals()
 }
 
-pub(crate) fn program_live_bytes() -> i64 {
-    counts::program_live_bytes()
+/// The totals without the blocks of heaptally itself, as far as it was at rest while they were read.
+pub(crate) fn program_counts() -> Counts {
+    counts::program()
 }
 
-/// What the calling thread has counted; only differences mean something.
+/// What the calling thread has counted since it began.
 pub(crate) fn thread_counts() -> Counts {
     thread::counts(thread::current(forward::entry()))
 }

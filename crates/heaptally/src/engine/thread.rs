@@ -17,7 +17,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use heaptally_capture::hook::{self, Thread};
-use heaptally_capture::{Entry, Head, Line, Losses, PROCESS, ThreadState, page_map};
+use heaptally_capture::{Entry, Head, Losses, PROCESS, ThreadState, page_map};
 use heaptally_profile::Counts;
 
 use super::forward;
@@ -32,7 +32,7 @@ const ENDED: *const Head = &raw const PLACEHOLDERS[3];
 thread_local! {
     /// Const and without destructor: reading it runs no code, at any time in the life of the thread. Never null.
     static STATE: Cell<*const Head> = const { Cell::new(FRESH) };
-    /// What the thread counted with states that it has left by a jump, less what its present one had counted before.
+    /// What the thread counted with states that it has left, less what its present one had counted before.
     static EARLIER: Cell<Counts> = const { Cell::new(Counts::ZERO) };
     /// Operations of this thread while it had no state, though it wanted one.
     static STATELESS_OPERATIONS: Cell<u32> = const { Cell::new(0) };
@@ -58,7 +58,11 @@ pub(crate) fn tracked(head: &'static Head) -> Option<&'static ThreadState> {
 
 /// The calling thread's state; `None` for a thread that has none, or none yet.
 pub(crate) fn state() -> Option<&'static ThreadState> {
-    let head = STATE.get();
+    state_at(STATE.get())
+}
+
+/// `head` is a value of [`STATE`].
+fn state_at(head: *const Head) -> Option<&'static ThreadState> {
     if (FRESH.addr()..=ENDED.addr()).contains(&head.addr()) {
         return None;
     }
@@ -74,9 +78,7 @@ pub(crate) fn current(entry: Entry) -> Thread {
         // SAFETY: the state and the entry are the calling thread's.
         Some(state) if unsafe { hook::is_abandoned(state, entry) } => {
             abandon(state);
-            let thread = register(head);
-            EARLIER.set(EARLIER.get() + counted(state) - own_part(thread));
-            thread
+            register(head)
         }
         Some(state) => Thread::Own(state),
         None if ptr::eq(head, FRESH) => register(head),
@@ -94,9 +96,7 @@ fn try_again() -> Thread {
     if !operations.is_power_of_two() && !operations.is_multiple_of(64) {
         return Thread::Stateless;
     }
-    let thread = register(STATELESS);
-    EARLIER.set(EARLIER.get() - own_part(thread));
-    thread
+    register(STATELESS)
 }
 
 /// Makes the calling thread's allocations heaptally's own until the same number of calls of [`leave_internal`].
@@ -116,22 +116,17 @@ pub(crate) fn leave_internal() {
     }
 }
 
-/// What `thread`, the calling one, has counted with its states so far. Only the difference of two such counts means
-/// something: a state comes with what its owners before have counted.
+/// What `thread`, the calling one, has counted with its states since it began.
+#[inline]
 pub(crate) fn counts(thread: Thread) -> Counts {
-    EARLIER.get() + own_part(thread)
-}
-
-fn own_part(thread: Thread) -> Counts {
     match thread {
-        Thread::Own(state) => counted(state),
-        Thread::Registering | Thread::Stateless | Thread::Ended => Counts::ZERO,
+        Thread::Own(state) => EARLIER.get() + counted(state),
+        Thread::Registering | Thread::Stateless | Thread::Ended => EARLIER.get(),
     }
 }
 
 fn counted(state: &ThreadState) -> Counts {
-    let [allocated_blocks, allocated_bytes] = state.totals(Line::allocated);
-    let [freed_blocks, freed_bytes] = state.totals(Line::freed);
+    let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes] = state.counted();
     Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
 }
 
@@ -151,9 +146,13 @@ fn register(seen: *const Head) -> Thread {
         STATE.set(was);
         return state().map_or(Thread::Stateless, Thread::Own);
     }
+    if let Some(left) = state_at(was) {
+        EARLIER.set(EARLIER.get() + counted(left));
+    }
     page_map::prepare();
     match PROCESS.registry.acquire(&PROCESS.arena, &PROCESS.mode) {
         Some(state) => {
+            EARLIER.set(EARLIER.get() - counted(state));
             exit_key::arm(state);
             (0..INTERNAL.take()).for_each(|_| state.enter_internal());
             STATE.set(ptr::from_ref(state).cast());
@@ -248,6 +247,8 @@ mod exit_key {
         // thread.
         let state = state();
         STATE.set(ENDED);
+        // A region of this thread may still be asked what has changed.
+        EARLIER.set(EARLIER.get() + state.map_or(Counts::ZERO, counted));
         match state {
             // Left by a jump, and the thread has done nothing since that would have shown it.
             Some(state) if state.is_busy() => abandon(state),

@@ -28,7 +28,7 @@ impl LeaktracerAllocator {
     /// allocates or frees in between, while another thread takes a snapshot, is then mistaken for the program's.
     pub fn allocated(&self) -> usize {
         // Below zero for the reason just told, when the program has next to nothing.
-        engine::program_live_bytes().max(0) as usize
+        engine::program_counts().live_bytes().max(0) as usize
     }
 }
 
