@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
-use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
+use heaptally_profile::{Counts, History, HistoryLimits, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::module_name::normalize;
 use crate::{Config, ModuleError, StartError, SymbolTable, TallyAlloc};
@@ -139,6 +139,14 @@ pub(crate) fn snapshot() -> Snapshot {
 }
 
 // Nobody has a `Tally` here, so nobody can ask for the following; they are what the engine's are before `start`.
+
+pub(crate) fn history() -> History {
+    History::new(HistoryLimits::DEFAULT)
+}
+
+pub(crate) fn snapshot_with_history() -> (Snapshot, History) {
+    (snapshot(), history())
+}
 
 pub(crate) fn set_paused(_: bool) {}
 

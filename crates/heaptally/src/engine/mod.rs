@@ -17,6 +17,7 @@ mod module_filter;
 mod node_index;
 mod own_cost;
 mod owners;
+mod recorder;
 mod reply;
 mod stack_store;
 mod symbolizer;
@@ -26,7 +27,7 @@ mod ticker;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse};
-use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts, Totals};
+use heaptally_profile::{Counts, History, HistoryLimits, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
 use aggregator::Aggregator;
@@ -126,6 +127,16 @@ pub(crate) fn snapshot() -> Snapshot {
             ],
         )
     })
+}
+
+pub(crate) fn history() -> History {
+    let history = internal(|| Aggregator::current().and_then(Aggregator::history));
+    history.unwrap_or(History::new(HistoryLimits::DEFAULT))
+}
+
+pub(crate) fn snapshot_with_history() -> (Snapshot, History) {
+    let both = internal(|| Aggregator::current().and_then(Aggregator::snapshot_with_history));
+    both.unwrap_or_else(|| (snapshot(), History::new(HistoryLimits::DEFAULT)))
 }
 
 pub(crate) fn set_paused(paused: bool) {
