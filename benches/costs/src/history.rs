@@ -13,8 +13,6 @@ const CALLBACKS: &str = "heaptally-callb";
 const PERIOD: Duration = Duration::from_secs(1);
 /// So many beats, from the middle between two on.
 const WINDOW: Duration = Duration::from_secs(5);
-/// The symbolizer's caches have been given back by then.
-const SETTLING: Duration = Duration::from_secs(3);
 const KIB: f64 = 1024.0;
 
 pub(crate) fn measure(count: usize) -> Result<(), String> {
@@ -22,7 +20,6 @@ pub(crate) fn measure(count: usize) -> Result<(), String> {
     let tally = heaptally::tally().ok_or("tracking was not started")?;
     let blocks = stacks::blocks(count);
     crate::check(&tally.snapshot(), count)?;
-    thread::sleep(SETTLING);
     let alone = share(&[AGGREGATOR])?;
     let every = tally.every(PERIOD, |tick| drop(black_box(tick.since_last.summary())));
     thread::sleep(PERIOD / 2);
@@ -39,11 +36,15 @@ pub(crate) fn measure(count: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// What these threads use of one processor in a window, in percent.
+/// What these threads use of one processor in a window, in percent. The window before it is for what is new, the stacks
+/// of this function among it: their names are looked up, and what is read for that is given back.
 fn share(threads: &[&str]) -> Result<f64, String> {
-    let used_ns = || threads.iter().try_fold(0, |sum, name| status::thread_ns(name).map(|ns| sum + ns));
-    let (begun, before) = (Instant::now(), used_ns()?);
-    thread::sleep(WINDOW);
-    let used_ns = used_ns()? - before;
-    Ok(used_ns as f64 / begun.elapsed().as_nanos() as f64 * 100.0)
+    let mut readings = [(Instant::now(), 0); 3];
+    for (reading, rest) in readings.iter_mut().zip([WINDOW, WINDOW, Duration::ZERO]) {
+        let used_ns = threads.iter().try_fold(0, |sum, name| status::thread_ns(name).map(|ns| sum + ns))?;
+        *reading = (Instant::now(), used_ns);
+        thread::sleep(rest);
+    }
+    let [_, (begun, before_ns), (ended, after_ns)] = readings;
+    Ok((after_ns - before_ns) as f64 / (ended - begun).as_nanos() as f64 * 100.0)
 }

@@ -84,7 +84,7 @@ pub(crate) const PROCESSES: [Process; 8] = [
         costs: &[
             cost("alone", "history of 10,000 stacks, of a processor", "%"),
             judged("beside", "  beside a subscriber at every second", "%", 1.0),
-            cost("memory", "  its memory after some 14 s", "KiB"),
+            cost("memory", "  its memory after 20 s", "KiB"),
             cost("limit", "  the most that may become", "KiB"),
         ],
     },
