@@ -113,7 +113,7 @@ impl Snapshot {
         self.parts.sequence
     }
 
-    /// Time from the start of tracking to this snapshot.
+    /// Time from the start of tracking to this snapshot, just before its counters were read.
     pub fn elapsed(&self) -> Duration {
         self.parts.elapsed
     }

@@ -18,6 +18,7 @@ mod node_index;
 mod own_cost;
 mod owners;
 mod peak_watch;
+mod recorder;
 mod reply;
 mod stack_store;
 mod symbolizer;
@@ -28,7 +29,7 @@ mod ticker;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, Tick, census};
-use heaptally_profile::{Counts, Peak, Site, SiteKind, Snapshot, SnapshotParts, Totals};
+use heaptally_profile::{Counts, History, HistoryLimits, Peak, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
 use aggregator::Aggregator;
@@ -141,6 +142,16 @@ pub(crate) fn snapshot() -> Snapshot {
 pub(crate) fn peak() -> Peak {
     let peak = internal(|| Aggregator::current().and_then(Aggregator::peak));
     peak.unwrap_or_else(|| Peak::new(peak_watch::peak_bytes(), Snapshot::from_parts(SnapshotParts::default())))
+}
+
+pub(crate) fn history() -> History {
+    let history = internal(|| Aggregator::current().and_then(Aggregator::history));
+    history.unwrap_or(History::new(HistoryLimits::DEFAULT))
+}
+
+pub(crate) fn snapshot_with_history() -> (Snapshot, History) {
+    let both = internal(|| Aggregator::current().and_then(Aggregator::snapshot_with_history));
+    both.unwrap_or_else(|| (snapshot(), History::new(HistoryLimits::DEFAULT)))
 }
 
 pub(crate) fn set_paused(paused: bool) {
