@@ -156,10 +156,8 @@ pub(crate) fn snapshot_with_history() -> (Snapshot, History) {
 
 pub(crate) fn set_paused(paused: bool) {
     PROCESS.mode.set(if paused { Mode::Paused } else { Mode::On });
-    // Whoever finds its gate open reads the mode; after the end of a pause that is everybody.
-    if paused {
-        PROCESS.registry.open_gates();
-    }
+    // Whoever finds its gate open reads the mode.
+    PROCESS.registry.open_gates();
 }
 
 pub(crate) fn set_modules(modules: Vec<String>) -> Result<(), ModuleError> {
