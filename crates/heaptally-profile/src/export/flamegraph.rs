@@ -1,0 +1,102 @@
+//! Flame graphs: the heap as a picture that a browser shows, drawn by the crate `inferno` from folded stacks.
+//!
+//! A pure function of the snapshot, for any thread; allocates.
+
+use std::io::{self, Write};
+
+use inferno::flamegraph::color::{BasicPalette, Palette};
+use inferno::flamegraph::{Options, from_lines};
+
+use crate::row::Rank;
+use crate::snapshot::Snapshot;
+
+use super::folded::folded;
+
+/// Draws the [folded stacks](fn@super::folded) as an SVG with a search field, in the colours that are customary for memory.
+///
+/// A function is as wide as its number, and stands on its callers. What is narrower than a hundredth of a percent is not
+/// drawn. The same snapshot gives the same picture.
+///
+/// # Errors
+///
+/// Those of the writer, and [`io::ErrorKind::InvalidData`] if no stack has a number above zero.
+///
+/// # Examples
+///
+/// ```
+/// use heaptally_profile::{Rank, export};
+/// # use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts};
+/// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 64, ..Counts::ZERO };
+/// # let sites = vec![Site::pseudo(SiteKind::Paused, counts)];
+/// # let snapshot = Snapshot::from_parts(SnapshotParts { sites, ..SnapshotParts::default() });
+/// let mut picture = Vec::new();
+/// export::flamegraph(&snapshot, Rank::LiveBytes, &mut picture)?;
+/// assert!(String::from_utf8_lossy(&picture).contains("(paused) (64 bytes, 100.00%)"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn flamegraph(snapshot: &Snapshot, number: Rank, writer: impl Write) -> io::Result<()> {
+    let (title, unit) = match number {
+        Rank::LiveBytes => ("Live bytes", "bytes"),
+        Rank::LiveBlocks => ("Live blocks", "blocks"),
+        Rank::AllocatedBytes => ("Allocated bytes", "bytes"),
+        Rank::AllocatedBlocks => ("Allocated blocks", "blocks"),
+    };
+    let mut lines = Vec::new();
+    folded(snapshot, number, &mut lines)?;
+    if lines.is_empty() {
+        let reason = "no stack has anything to draw: look at the totals of the snapshot";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    let lines = String::from_utf8(lines).expect("names are UTF-8, and so is what is between them");
+    let mut options = Options::default();
+    options.title = title.to_owned();
+    options.count_name = unit.to_owned();
+    options.colors = Palette::Basic(BasicPalette::Mem);
+    // Otherwise names have colours by chance.
+    options.deterministic = true;
+    from_lines(&mut options, lines.lines(), writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::export::fixtures::snapshot_of_everything;
+    use crate::fixtures::snapshot;
+
+    use super::*;
+
+    fn picture(number: Rank) -> String {
+        let mut picture = Vec::new();
+        flamegraph(&snapshot_of_everything(), number, &mut picture).unwrap();
+        String::from_utf8(picture).unwrap()
+    }
+
+    #[test]
+    fn functions_have_what_stands_on_them_in_the_unit_of_the_number() {
+        let bytes = picture(Rank::LiveBytes);
+        for title in [
+            "Live bytes</text>",
+            "<title>all (558 bytes, 100%)</title>",
+            "<title>(heaptally itself) (300 bytes, 53.76%)</title>",
+            "<title>app::main (250 bytes, 44.80%)</title>",
+            "<title>app::cache::put::&lt;[u8: 4]&gt; (250 bytes, 44.80%)</title>",
+            "<title>__rustc::__rust_realloc (50 bytes, 8.96%)</title>",
+        ] {
+            assert!(bytes.contains(title), "{title} is not in {bytes}");
+        }
+        let blocks = picture(Rank::AllocatedBlocks);
+        for title in ["Allocated blocks</text>", "<title>all (12 blocks, 100%)</title>"] {
+            assert!(blocks.contains(title), "{title} is not in {blocks}");
+        }
+    }
+
+    #[test]
+    fn the_same_snapshot_gives_the_same_picture() {
+        assert_eq!(picture(Rank::AllocatedBytes), picture(Rank::AllocatedBytes));
+    }
+
+    #[test]
+    fn nothing_cannot_be_drawn() {
+        let error = flamegraph(&snapshot(Vec::new()), Rank::LiveBytes, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}
