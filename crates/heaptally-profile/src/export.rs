@@ -1,33 +1,31 @@
-//! Snapshots in the formats of other tools, each behind a cargo feature of its name.
+//! Snapshots in the formats of other tools.
 //!
-//! Pure functions of a [`Snapshot`](crate::Snapshot) into a writer, for any thread; they allocate. None reads a clock, the
-//! environment or anything global, so the same snapshot always gives the same bytes. They write many small pieces: give
-//! them a `Vec<u8>` or a [`BufWriter`](std::io::BufWriter). What each format has of a snapshot, and what it cannot have, is
-//! in docs/exports.md.
+//! Each format is a module, and a cargo feature of the same name in `heaptally` and `heaptally-profile`; none is on by
+//! default. Exporters are pure functions of a [`Snapshot`](crate::Snapshot) that write to any [`Write`](std::io::Write), in
+//! many small pieces: give them a `Vec<u8>` or a [`BufWriter`](std::io::BufWriter). They know no clock and no environment,
+//! and write the same bytes for the same data. They allocate, so they are nothing for the allocator's own code, and run on
+//! whatever thread calls them. What each format holds and how to open it is in docs/exports.md.
+//!
+//! | module | format |
+//! | --- | --- |
+//! | `csv` | rows of any grouping, for spreadsheets and data frames |
+//! | `dhat` | stacks, for valgrind's `dh_view.html` |
+//! | `flamegraph` | stacks as a picture that a browser shows |
+//! | `folded` | stacks as lines, for whatever draws flame graphs |
+//! | `prometheus` | totals, losses and the largest functions as metrics |
 
 #[cfg(feature = "csv")]
-mod csv;
+pub mod csv;
 #[cfg(feature = "dhat")]
-mod dhat;
+pub mod dhat;
 #[cfg(feature = "flamegraph")]
-mod flamegraph;
+pub mod flamegraph;
 #[cfg(feature = "folded")]
-mod folded;
+pub mod folded;
 #[cfg(any(feature = "dhat", feature = "folded"))]
 mod frame_texts;
 #[cfg(feature = "prometheus")]
-mod prometheus;
+pub mod prometheus;
 
 #[cfg(all(test, any(feature = "csv", feature = "dhat", feature = "folded", feature = "prometheus")))]
-mod fixtures;
-
-#[cfg(feature = "csv")]
-pub use csv::csv;
-#[cfg(feature = "dhat")]
-pub use dhat::{DhatBlocks, dhat};
-#[cfg(feature = "flamegraph")]
-pub use flamegraph::flamegraph;
-#[cfg(feature = "folded")]
-pub use folded::folded;
-#[cfg(feature = "prometheus")]
-pub use prometheus::{PROMETHEUS_CONTENT_TYPE, prometheus};
+mod small_heap;

@@ -26,52 +26,53 @@ const _: () = assert!(AGES == 6, "HEAD names six ages");
 ///
 /// # Errors
 ///
-/// Those of the writer.
+/// Those of `out`.
 ///
 /// # Examples
 ///
 /// ```
-/// use heaptally_profile::{Grouping, export};
+/// use heaptally_profile::Grouping;
+/// use heaptally_profile::export::csv;
 /// # use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts};
 /// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 64, ..Counts::ZERO };
 /// # let sites = vec![Site::pseudo(SiteKind::Paused, counts)];
 /// # let snapshot = Snapshot::from_parts(SnapshotParts { sites, ..SnapshotParts::default() });
 /// let mut table = Vec::new();
-/// export::csv(&snapshot, Grouping::Function, &mut table)?;
+/// csv::write(&snapshot, Grouping::Function, &mut table)?;
 /// let table = String::from_utf8_lossy(&table);
 /// assert_eq!(table.lines().nth(1), Some("Paused,(paused),,,,1,64,0,0,1,64,0,0,0,0,0,0,0,0.000"));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn csv(snapshot: &Snapshot, grouping: Grouping, mut writer: impl Write) -> io::Result<()> {
-    write!(writer, "{HEAD}\r\n")?;
+pub fn write(snapshot: &Snapshot, grouping: Grouping, mut out: impl Write) -> io::Result<()> {
+    write!(out, "{HEAD}\r\n")?;
     for row in snapshot.rows_by(grouping) {
-        write_row(&row, snapshot.tick(), &mut writer)?;
+        write_row(&row, snapshot.tick(), &mut out)?;
     }
     Ok(())
 }
 
-fn write_row(row: &Row, now: TickNumber, writer: &mut impl Write) -> io::Result<()> {
-    write!(writer, "{:?},{},", row.kind(), Field(row.name()))?;
-    write!(writer, "{},", Field(row.module().unwrap_or_default()))?;
+fn write_row(row: &Row, now: TickNumber, out: &mut impl Write) -> io::Result<()> {
+    write!(out, "{:?},{},", row.kind(), Field(row.name()))?;
+    write!(out, "{},", Field(row.module().unwrap_or_default()))?;
     match row.location() {
-        Some(location) => write!(writer, "{},", Field(&location.file))?,
-        None => write!(writer, ",")?,
+        Some(location) => write!(out, "{},", Field(&location.file))?,
+        None => write!(out, ",")?,
     }
     if let Some(line) = row.location().and_then(|location| location.line) {
-        write!(writer, "{line}")?;
+        write!(out, "{line}")?;
     }
     let (counts, lifetimes) = (row.counts(), row.lifetimes());
     for number in [counts.allocated_blocks, counts.allocated_bytes, counts.freed_blocks, counts.freed_bytes] {
-        write!(writer, ",{number}")?;
+        write!(out, ",{number}")?;
     }
-    write!(writer, ",{},{}", counts.live_blocks(), counts.live_bytes())?;
-    write!(writer, ",{}", lifetimes.temporaries)?;
+    write!(out, ",{},{}", counts.live_blocks(), counts.live_bytes())?;
+    write!(out, ",{}", lifetimes.temporaries)?;
     for blocks in lifetimes.freed_by_age {
-        write!(writer, ",{blocks}")?;
+        write!(out, ",{blocks}")?;
     }
     match lifetimes.mean_age(counts, now) {
-        Some(age) => write!(writer, ",{:.3}\r\n", age.as_secs_f64()),
-        None => write!(writer, ",\r\n"),
+        Some(age) => write!(out, ",{:.3}\r\n", age.as_secs_f64()),
+        None => write!(out, ",\r\n"),
     }
 }
 
@@ -90,14 +91,14 @@ impl std::fmt::Display for Field<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::export::fixtures::snapshot_of_everything;
+    use crate::export::small_heap::small_heap;
     use crate::fixtures::{counts, site_in, snapshot};
 
     use super::*;
 
     fn table(snapshot: &Snapshot, grouping: Grouping) -> String {
         let mut table = Vec::new();
-        csv(snapshot, grouping, &mut table).unwrap();
+        write(snapshot, grouping, &mut table).unwrap();
         String::from_utf8(table).unwrap()
     }
 
@@ -105,7 +106,7 @@ mod tests {
     fn each_row_is_a_line_with_all_its_numbers() {
         // Live blocks of the function were born in the ticks 2, 4 and 6; in tick 10 they are 6 ticks old on average.
         assert_eq!(
-            table(&snapshot_of_everything(), Grouping::Function),
+            table(&small_heap(), Grouping::Function),
             "kind,name,module,file,line,allocated_blocks,allocated_bytes,freed_blocks,freed_bytes,live_blocks,live_bytes,\
              temporaries,freed_same_tick,freed_under_2s,freed_under_16s,freed_under_128s,freed_under_1024s,freed_older,\
              mean_age_seconds\r\n\
@@ -119,9 +120,9 @@ mod tests {
 
     #[test]
     fn rows_are_those_of_the_grouping() {
-        let by_file = table(&snapshot_of_everything(), Grouping::File);
+        let by_file = table(&small_heap(), Grouping::File);
         assert!(by_file.contains("\r\nModule,src/cache.rs,app,src/cache.rs,9,4,350,"), "{by_file}");
-        let by_stack = table(&snapshot_of_everything(), Grouping::Stack);
+        let by_stack = table(&small_heap(), Grouping::Stack);
         assert_eq!(by_stack.matches("\"app::cache::put<K, V>\"").count(), 2, "{by_stack}");
     }
 

@@ -15,16 +15,16 @@ use crate::snapshot::Snapshot;
 use super::frame_texts::{FrameTexts, TextId};
 
 /// Which blocks a DHAT file is about. It has room for one pair of numbers of each stack, unless it also has what a
-/// snapshot does not know (see [`dhat`]).
+/// snapshot does not know (see [`write`](fn@write)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DhatBlocks {
+pub enum Blocks {
     /// All that were allocated since the process began.
     Allocated,
     /// Those in use now.
     Live,
 }
 
-impl DhatBlocks {
+impl Blocks {
     fn verb(self) -> &'static str {
         match self {
             Self::Allocated => "Allocated",
@@ -55,22 +55,22 @@ impl DhatBlocks {
 ///
 /// # Errors
 ///
-/// Those of the writer.
+/// Those of `out`.
 ///
 /// # Examples
 ///
 /// ```
-/// use heaptally_profile::export::{self, DhatBlocks};
+/// use heaptally_profile::export::dhat::{self, Blocks};
 /// # use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts};
 /// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 64, ..Counts::ZERO };
 /// # let sites = vec![Site::pseudo(SiteKind::Paused, counts)];
 /// # let snapshot = Snapshot::from_parts(SnapshotParts { sites, ..SnapshotParts::default() });
 /// let mut file = Vec::new();
-/// export::dhat(&snapshot, DhatBlocks::Live, &mut file)?;
+/// dhat::write(&snapshot, Blocks::Live, &mut file)?;
 /// assert!(String::from_utf8_lossy(&file).contains(r#"{"tb":64,"tbk":1,"fs":[1]}"#));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn dhat(snapshot: &Snapshot, blocks: DhatBlocks, mut writer: impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, blocks: Blocks, mut out: impl Write) -> io::Result<()> {
     let mut texts = FrameTexts::new(frame_texts);
     // The viewer wants this one first.
     texts.id("[root]".to_owned());
@@ -87,22 +87,22 @@ pub fn dhat(snapshot: &Snapshot, blocks: DhatBlocks, mut writer: impl Write) -> 
     let mut points: Vec<(Vec<TextId>, (u64, u64))> = sums.into_iter().collect();
     points.sort_unstable_by(|(a_stack, a), (b_stack, b)| (Reverse(a.1), a_stack).cmp(&(Reverse(b.1), b_stack)));
 
-    write!(writer, "{{\"dhatFileVersion\":2,\"mode\":\"rust-heap\",\"verb\":\"{}\",", blocks.verb())?;
-    write!(writer, "\"bklt\":false,\"bkacc\":false,\"tu\":\"µs\",\"Mtu\":\"s\",")?;
-    write!(writer, "\"cmd\":\"heaptally snapshot {}\",\"pid\":0,", snapshot.sequence())?;
-    write!(writer, "\"te\":{},\n\"pps\":[", snapshot.elapsed().as_micros())?;
+    write!(out, "{{\"dhatFileVersion\":2,\"mode\":\"rust-heap\",\"verb\":\"{}\",", blocks.verb())?;
+    write!(out, "\"bklt\":false,\"bkacc\":false,\"tu\":\"µs\",\"Mtu\":\"s\",")?;
+    write!(out, "\"cmd\":\"heaptally snapshot {}\",\"pid\":0,", snapshot.sequence())?;
+    write!(out, "\"te\":{},\n\"pps\":[", snapshot.elapsed().as_micros())?;
     for (index, (stack, (blocks, bytes))) in points.iter().enumerate() {
-        write!(writer, "{}\n{{\"tb\":{bytes},\"tbk\":{blocks},\"fs\":[", separator(index))?;
+        write!(out, "{}\n{{\"tb\":{bytes},\"tbk\":{blocks},\"fs\":[", separator(index))?;
         for (depth, frame) in stack.iter().enumerate() {
-            write!(writer, "{}{frame}", separator(depth))?;
+            write!(out, "{}{frame}", separator(depth))?;
         }
-        write!(writer, "]}}")?;
+        write!(out, "]}}")?;
     }
-    write!(writer, "],\n\"ftbl\":[")?;
+    write!(out, "],\n\"ftbl\":[")?;
     for (index, text) in texts.texts().iter().enumerate() {
-        write!(writer, "{}\n{}", separator(index), JsonText(text))?;
+        write!(out, "{}\n{}", separator(index), JsonText(text))?;
     }
-    writeln!(writer, "]}}")
+    writeln!(out, "]}}")
 }
 
 /// What stands before the item at `index` of a list.
@@ -173,15 +173,15 @@ impl fmt::Display for JsonText<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use crate::export::fixtures::snapshot_of_everything;
+    use crate::export::small_heap::small_heap;
     use crate::fixtures::{counts, snapshot, stack_tables};
     use crate::{Owner, SiteKind};
 
     use super::*;
 
-    fn file(snapshot: &Snapshot, blocks: DhatBlocks) -> String {
+    fn file(snapshot: &Snapshot, blocks: Blocks) -> String {
         let mut file = Vec::new();
-        dhat(snapshot, blocks, &mut file).unwrap();
+        write(snapshot, blocks, &mut file).unwrap();
         String::from_utf8(file).unwrap()
     }
 
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn stacks_that_differ_in_the_allocator_only_are_one() {
         assert_eq!(
-            file(&snapshot_of_everything(), DhatBlocks::Allocated),
+            file(&small_heap(), Blocks::Allocated),
             r##"{"dhatFileVersion":2,"mode":"rust-heap","verb":"Allocated","bklt":false,"bkacc":false,"tu":"µs","Mtu":"s","cmd":"heaptally snapshot 0","pid":0,"te":2500000,
 "pps":[
 {"tb":500,"tbk":5,"fs":[1]},
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn live_blocks_are_those_that_were_not_freed() {
-        let file = file(&snapshot_of_everything(), DhatBlocks::Live);
+        let file = file(&small_heap(), Blocks::Live);
         assert!(file.contains(r#""verb":"Live""#), "{file}");
         let points = "\"pps\":[\n\
             {\"tb\":300,\"tbk\":3,\"fs\":[1]},\n\
@@ -241,13 +241,13 @@ mod tests {
 
     #[test]
     fn names_cannot_end_a_string() {
-        let file = file(&snapshot(vec![of_stack(&["a \"b\" \\ \n é"])]), DhatBlocks::Live);
+        let file = file(&snapshot(vec![of_stack(&["a \"b\" \\ \n é"])]), Blocks::Live);
         assert!(file.contains(r#""0x0: a \"b\" \\ \u000a é""#), "{file}");
     }
 
     #[test]
     fn a_snapshot_of_nothing_is_a_file_without_points() {
-        let file = file(&snapshot(Vec::new()), DhatBlocks::Allocated);
+        let file = file(&snapshot(Vec::new()), Blocks::Allocated);
         assert!(file.ends_with("\"pps\":[],\n\"ftbl\":[\n\"[root]\"]}\n"), "{file}");
     }
 }

@@ -10,31 +10,32 @@ use inferno::flamegraph::{Options, from_lines};
 use crate::row::Rank;
 use crate::snapshot::Snapshot;
 
-use super::folded::folded;
+use super::folded;
 
-/// Draws the [folded stacks](fn@super::folded) as an SVG with a search field, in the colours that are customary for memory.
+/// Draws the [folded stacks](super::folded) as an SVG with a search field, in the colours that are customary for memory.
 ///
 /// A function is as wide as its number, and stands on its callers. What is narrower than a hundredth of a percent is not
 /// drawn. The same snapshot gives the same picture.
 ///
 /// # Errors
 ///
-/// Those of the writer, and [`io::ErrorKind::InvalidData`] if no stack has a number above zero.
+/// Those of `out`, and [`io::ErrorKind::InvalidData`] if no stack has a number above zero.
 ///
 /// # Examples
 ///
 /// ```
-/// use heaptally_profile::{Rank, export};
+/// use heaptally_profile::Rank;
+/// use heaptally_profile::export::flamegraph;
 /// # use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts};
 /// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 64, ..Counts::ZERO };
 /// # let sites = vec![Site::pseudo(SiteKind::Paused, counts)];
 /// # let snapshot = Snapshot::from_parts(SnapshotParts { sites, ..SnapshotParts::default() });
 /// let mut picture = Vec::new();
-/// export::flamegraph(&snapshot, Rank::LiveBytes, &mut picture)?;
+/// flamegraph::write(&snapshot, Rank::LiveBytes, &mut picture)?;
 /// assert!(String::from_utf8_lossy(&picture).contains("(paused) (64 bytes, 100.00%)"));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn flamegraph(snapshot: &Snapshot, number: Rank, writer: impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, number: Rank, out: impl Write) -> io::Result<()> {
     let (title, unit) = match number {
         Rank::LiveBytes => ("Live bytes", "bytes"),
         Rank::LiveBlocks => ("Live blocks", "blocks"),
@@ -42,7 +43,7 @@ pub fn flamegraph(snapshot: &Snapshot, number: Rank, writer: impl Write) -> io::
         Rank::AllocatedBlocks => ("Allocated blocks", "blocks"),
     };
     let mut lines = Vec::new();
-    folded(snapshot, number, &mut lines)?;
+    folded::write(snapshot, number, &mut lines)?;
     if lines.is_empty() {
         let reason = "no stack has anything to draw: look at the totals of the snapshot";
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
@@ -54,19 +55,19 @@ pub fn flamegraph(snapshot: &Snapshot, number: Rank, writer: impl Write) -> io::
     options.colors = Palette::Basic(BasicPalette::Mem);
     // Otherwise names have colours by chance.
     options.deterministic = true;
-    from_lines(&mut options, lines.lines(), writer)
+    from_lines(&mut options, lines.lines(), out)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::export::fixtures::snapshot_of_everything;
+    use crate::export::small_heap::small_heap;
     use crate::fixtures::snapshot;
 
     use super::*;
 
     fn picture(number: Rank) -> String {
         let mut picture = Vec::new();
-        flamegraph(&snapshot_of_everything(), number, &mut picture).unwrap();
+        write(&small_heap(), number, &mut picture).unwrap();
         String::from_utf8(picture).unwrap()
     }
 
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn nothing_cannot_be_drawn() {
-        let error = flamegraph(&snapshot(Vec::new()), Rank::LiveBytes, &mut Vec::new()).unwrap_err();
+        let error = write(&snapshot(Vec::new()), Rank::LiveBytes, &mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

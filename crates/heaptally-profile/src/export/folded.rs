@@ -25,22 +25,23 @@ use super::frame_texts::{FrameTexts, TextId};
 ///
 /// # Errors
 ///
-/// Those of the writer.
+/// Those of `out`.
 ///
 /// # Examples
 ///
 /// ```
-/// use heaptally_profile::{Rank, export};
+/// use heaptally_profile::Rank;
+/// use heaptally_profile::export::folded;
 /// # use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts};
 /// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 64, ..Counts::ZERO };
 /// # let sites = vec![Site::pseudo(SiteKind::Paused, counts)];
 /// # let snapshot = Snapshot::from_parts(SnapshotParts { sites, ..SnapshotParts::default() });
 /// let mut lines = Vec::new();
-/// export::folded(&snapshot, Rank::LiveBytes, &mut lines)?;
+/// folded::write(&snapshot, Rank::LiveBytes, &mut lines)?;
 /// assert_eq!(lines, b"(paused) 64\n");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn folded(snapshot: &Snapshot, number: Rank, mut writer: impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, number: Rank, mut out: impl Write) -> io::Result<()> {
     let mut names = FrameTexts::new(function_names);
     let mut sums: HashMap<Vec<TextId>, u64> = HashMap::new();
     for site in snapshot.sites() {
@@ -59,9 +60,9 @@ pub fn folded(snapshot: &Snapshot, number: Rank, mut writer: impl Write) -> io::
     for (stack, number) in lines {
         for (depth, &name) in stack.iter().enumerate() {
             let separator = if depth == 0 { "" } else { ";" };
-            write!(writer, "{separator}{}", names.texts()[name as usize])?;
+            write!(out, "{separator}{}", names.texts()[name as usize])?;
         }
-        writeln!(writer, " {number}")?;
+        writeln!(out, " {number}")?;
     }
     Ok(())
 }
@@ -112,7 +113,7 @@ fn compare(a: &[TextId], b: &[TextId], texts: &[Arc<str>]) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use crate::export::fixtures::snapshot_of_everything;
+    use crate::export::small_heap::small_heap;
     use crate::fixtures::{counts, site, snapshot, stack_tables};
     use crate::{Owner, Site, SiteKind};
 
@@ -120,7 +121,7 @@ mod tests {
 
     fn lines(snapshot: &Snapshot, number: Rank) -> String {
         let mut lines = Vec::new();
-        folded(snapshot, number, &mut lines).unwrap();
+        write(snapshot, number, &mut lines).unwrap();
         String::from_utf8(lines).unwrap()
     }
 
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn stacks_go_from_the_outermost_to_the_innermost_inlined_function() {
-        let snapshot = snapshot_of_everything();
+        let snapshot = small_heap();
         assert_eq!(
             lines(&snapshot, Rank::LiveBytes),
             "(heaptally itself) 300\n\

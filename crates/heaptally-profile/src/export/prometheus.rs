@@ -9,7 +9,7 @@ use crate::row::{self, Rank, Row};
 use crate::snapshot::Snapshot;
 
 /// The `Content-Type` of an answer to Prometheus.
-pub const PROMETHEUS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Writes totals, live numbers, peak, losses, what heaptally itself costs, and the `functions` functions with most live
 /// bytes. docs/exports.md names each metric.
@@ -20,25 +20,25 @@ pub const PROMETHEUS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=ut
 ///
 /// # Errors
 ///
-/// Those of the writer.
+/// Those of `out`.
 ///
 /// # Examples
 ///
 /// ```
-/// use heaptally_profile::export;
+/// use heaptally_profile::export::prometheus;
 /// # use heaptally_profile::{Counts, Site, SiteKind, Snapshot, SnapshotParts};
 /// # let counts = Counts { allocated_blocks: 1, allocated_bytes: 64, ..Counts::ZERO };
 /// # let sites = vec![Site::pseudo(SiteKind::Paused, counts)];
 /// # let snapshot = Snapshot::from_parts(SnapshotParts { sites, ..SnapshotParts::default() });
 /// let mut metrics = Vec::new();
-/// export::prometheus(&snapshot, 20, &mut metrics)?;
+/// prometheus::write(&snapshot, 20, &mut metrics)?;
 /// let metrics = String::from_utf8_lossy(&metrics);
 /// let line = r#"heaptally_function_live_bytes{code_function_name="(paused)",module=""} 64"#;
 /// assert!(metrics.lines().any(|found| found == line), "{metrics}");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn prometheus(snapshot: &Snapshot, functions: usize, writer: impl Write) -> io::Result<()> {
-    let mut metrics = Metrics { writer };
+pub fn write(snapshot: &Snapshot, functions: usize, out: impl Write) -> io::Result<()> {
+    let mut metrics = Metrics { out };
     totals(snapshot, &mut metrics)?;
     losses(snapshot.losses(), &mut metrics)?;
     overhead(snapshot, &mut metrics)?;
@@ -192,7 +192,7 @@ impl std::fmt::Display for Seconds {
 
 /// Writes lines of the format.
 struct Metrics<W> {
-    writer: W,
+    out: W,
 }
 
 impl<W: Write> Metrics<W> {
@@ -202,17 +202,17 @@ impl<W: Write> Metrics<W> {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
         };
-        writeln!(self.writer, "# HELP {name} {help}\n# TYPE {name} {kind}")
+        writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}")
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) -> io::Result<()> {
-        write!(self.writer, "{name}")?;
+        write!(self.out, "{name}")?;
         for (index, (label, text)) in labels.iter().enumerate() {
             let open = if index == 0 { '{' } else { ',' };
             let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            write!(self.writer, "{open}{label}=\"{text}\"")?;
+            write!(self.out, "{open}{label}=\"{text}\"")?;
         }
-        writeln!(self.writer, "{} {value}", if labels.is_empty() { "" } else { "}" })
+        writeln!(self.out, "{} {value}", if labels.is_empty() { "" } else { "}" })
     }
 
     /// A metric of one sample without labels.
@@ -224,7 +224,7 @@ impl<W: Write> Metrics<W> {
 
 #[cfg(test)]
 mod tests {
-    use crate::export::fixtures::snapshot_of_everything;
+    use crate::export::small_heap::small_heap;
     use crate::fixtures::{counts, site, snapshot};
     use crate::{Overhead, PeakBytes, SnapshotParts, UnknownFrees};
 
@@ -232,13 +232,13 @@ mod tests {
 
     fn text(snapshot: &Snapshot, functions: usize) -> String {
         let mut text = Vec::new();
-        prometheus(snapshot, functions, &mut text).unwrap();
+        write(snapshot, functions, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn all_metrics_have_help_type_and_unit() {
-        let everything = snapshot_of_everything();
+        let everything = small_heap();
         let snapshot = Snapshot::from_parts(SnapshotParts {
             totals: everything.totals(),
             sites: everything.sites().to_vec(),

@@ -1,4 +1,4 @@
-//! A snapshot with one of everything, for the unit tests of the exporters.
+//! A snapshot small enough to be added up by hand, for the unit tests of the exporters that write text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn line(function: &str, place: Option<(&str, u32)>) -> Line {
 /// Two stacks of one function that differ in the allocator only, one without names that holds nothing, and three rows
 /// without stacks. Taken 2.5 s after start, in tick 10. The totals are 12 blocks and 878 bytes allocated, 5 blocks and 320 bytes
 /// freed: 7 blocks and 558 bytes live.
-pub(super) fn snapshot_of_everything() -> Snapshot {
+pub(super) fn small_heap() -> Snapshot {
     let library = Arc::new(Mapping { path: "/lib/libz.so.1".to_owned(), build_id: None, start: 0x7f00_0000_0000 });
     let put = line("app::cache::put::<[u8; 4]>", Some(("src/cache.rs", 9)));
     let fill = line("app::cache::Cache::fill", Some(("src/cache.rs", 20)));
