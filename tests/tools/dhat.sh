@@ -14,7 +14,8 @@ fail() { echo "dhat: $*" >&2; exit 1; }
 is_there() { command -v chromium >/dev/null && [ -e "$viewer/dh_view.html" ]; }
 
 if [ "${1:-}" = --require ] && ! is_there; then
-    apt-get update -q && apt-get install -y -q --no-install-recommends chromium valgrind || fail "chromium and valgrind could not be installed"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium valgrind; } >&2 ||
+        fail "chromium and valgrind could not be installed"
     is_there || fail "no $viewer/dh_view.html, though valgrind is installed"
 fi
 if ! is_there; then
@@ -24,8 +25,8 @@ fi
 
 rm -rf "$scratch"
 mkdir -p "$scratch"
-cargo run --quiet --release --example export --features dhat -- dhat "$scratch/heap.json" >"$scratch/expected.txt"
-read -r _ _ _ live_blocks live_bytes <"$scratch/expected.txt"
+cargo run --quiet --release --example export --features dhat -- dhat "$scratch/heap.json" >"$scratch/sums.txt"
+read -r _ _ _ live_blocks live_bytes <"$scratch/sums.txt"
 
 # The viewer itself, and a script that gives its file input a file.
 cp "$viewer"/dh_view.{css,js} "$scratch/"
