@@ -100,8 +100,13 @@ fn lines_of_folded_stacks() {
 fn the_widest_bar_of_a_flame_graph() {
     for rank in RANKS {
         let picture = text(|out| flamegraph::write(heap(), rank, out));
-        let all = picture.split("<title>all (").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
-        assert_eq!(all.replace(',', "").parse::<u64>().unwrap(), number(rank, sum(heap())), "{rank:?}");
+        let behind = |text: &str| {
+            let rest = picture.split(text).nth(1).unwrap_or_else(|| panic!("no {text} in {picture}"));
+            rest.split(' ').next().unwrap().replace(',', "").parse::<u64>().unwrap()
+        };
+        let own = heap().function("(heaptally itself)").expect("heaptally's own row").counts();
+        assert_eq!(behind(">without "), number(rank, own), "{rank:?}");
+        assert_eq!(behind("<title>all (") + behind(">without "), number(rank, sum(heap())), "{rank:?}");
     }
 }
 

@@ -7,19 +7,25 @@ use std::io::{self, Write};
 use inferno::flamegraph::color::{BasicPalette, Palette};
 use inferno::flamegraph::{Options, from_lines};
 
+use crate::counts::Counts;
 use crate::row::Rank;
+use crate::site::Site;
+use crate::site_kind::SiteKind;
 use crate::snapshot::Snapshot;
 
 use super::folded;
 
-/// Draws the [folded stacks](super::folded) as an SVG with a search field, in the colours that are customary for memory.
+/// Draws the [folded stacks](super::folded) of the program as an SVG with a search field, in the colours that are customary
+/// for memory.
 ///
 /// A function is as wide as its number, and stands on its callers. What is narrower than a hundredth of a percent is not
-/// drawn. The same snapshot gives the same picture.
+/// drawn. What heaptally itself holds would make a small program narrow: it is a number below the title instead, so the
+/// two together are what the folded stacks add up to. The same snapshot gives the same picture.
 ///
 /// # Errors
 ///
-/// Those of `out`, and [`io::ErrorKind::InvalidData`] if no stack has a number above zero.
+/// Those of `out`, and [`io::ErrorKind::InvalidData`] if no stack of the program has a
+/// number above zero.
 ///
 /// # Examples
 ///
@@ -42,15 +48,19 @@ pub fn write(snapshot: &Snapshot, number: Rank, out: impl Write) -> io::Result<(
         Rank::AllocatedBytes => ("Allocated bytes", "bytes"),
         Rank::AllocatedBlocks => ("Allocated blocks", "blocks"),
     };
+    let (own, program): (Vec<&Site>, Vec<&Site>) =
+        snapshot.sites().iter().partition(|site| site.kind() == SiteKind::Internal);
+    let own = own.iter().fold(Counts::ZERO, |sum, site| sum + site.counts());
     let mut lines = Vec::new();
-    folded::write(snapshot, number, &mut lines)?;
+    folded::write_sites(program.into_iter(), number, &mut lines)?;
     if lines.is_empty() {
-        let reason = "no stack has anything to draw: look at the totals of the snapshot";
+        let reason = "no stack of the program has anything to draw: look at the totals of the snapshot";
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     let lines = String::from_utf8(lines).expect("names are UTF-8, and so is what is between them");
     let mut options = Options::default();
     options.title = title.to_owned();
+    options.subtitle = Some(format!("without {} {unit} of heaptally itself", number.value(own)));
     options.count_name = unit.to_owned();
     options.colors = Palette::Basic(BasicPalette::Mem);
     // Otherwise names have colours by chance.
@@ -76,16 +86,17 @@ mod tests {
         let bytes = picture(Rank::LiveBytes);
         for title in [
             "Live bytes</text>",
-            "<title>all (558 bytes, 100%)</title>",
-            "<title>(heaptally itself) (300 bytes, 53.76%)</title>",
-            "<title>app::main (250 bytes, 44.80%)</title>",
-            "<title>app::cache::put::&lt;[u8: 4]&gt; (250 bytes, 44.80%)</title>",
-            "<title>__rustc::__rust_realloc (50 bytes, 8.96%)</title>",
+            "without 300 bytes of heaptally itself</text>",
+            "<title>all (258 bytes, 100%)</title>",
+            "<title>(paused) (8 bytes, 3.10%)</title>",
+            "<title>app::main (250 bytes, 96.90%)</title>",
+            "<title>app::cache::put::&lt;[u8: 4]&gt; (250 bytes, 96.90%)</title>",
+            "<title>__rustc::__rust_realloc (50 bytes, 19.38%)</title>",
         ] {
             assert!(bytes.contains(title), "{title} is not in {bytes}");
         }
         let blocks = picture(Rank::AllocatedBlocks);
-        for title in ["Allocated blocks</text>", "<title>all (12 blocks, 100%)</title>"] {
+        for title in ["Allocated blocks</text>", "without 5 blocks of", "<title>all (7 blocks, 100%)</title>"] {
             assert!(blocks.contains(title), "{title} is not in {blocks}");
         }
     }

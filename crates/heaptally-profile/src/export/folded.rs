@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::frame::Frame;
 use crate::row::Rank;
+use crate::site::Site;
 use crate::snapshot::Snapshot;
 
 use super::frame_texts::{FrameTexts, TextId};
@@ -41,10 +42,19 @@ use super::frame_texts::{FrameTexts, TextId};
 /// assert_eq!(lines, b"(paused) 64\n");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write(snapshot: &Snapshot, number: Rank, mut out: impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, number: Rank, out: impl Write) -> io::Result<()> {
+    write_sites(snapshot.sites().iter(), number, out)
+}
+
+/// Writes the lines of some sites of one snapshot.
+pub(super) fn write_sites<'a>(
+    sites: impl Iterator<Item = &'a Site>,
+    number: Rank,
+    mut out: impl Write,
+) -> io::Result<()> {
     let mut names = FrameTexts::new(function_names);
     let mut sums: HashMap<Vec<TextId>, u64> = HashMap::new();
-    for site in snapshot.sites() {
+    for site in sites {
         let Some(number) = u64::try_from(number.value(site.counts())).ok().filter(|&number| number > 0) else {
             continue;
         };
@@ -115,7 +125,7 @@ fn compare(a: &[TextId], b: &[TextId], texts: &[Arc<str>]) -> Ordering {
 mod tests {
     use crate::export::small_heap::small_heap;
     use crate::fixtures::{counts, site, snapshot, stack_tables};
-    use crate::{Owner, Site, SiteKind};
+    use crate::{Owner, SiteKind};
 
     use super::*;
 
