@@ -113,7 +113,7 @@ pub enum Rank {
 
 impl Rank {
     /// The number that is ranked; 128 bits hold both signed live and unsigned cumulative numbers.
-    fn value(self, counts: Counts) -> i128 {
+    pub(crate) fn value(self, counts: Counts) -> i128 {
         match self {
             Self::LiveBytes => counts.live_bytes().into(),
             Self::LiveBlocks => counts.live_blocks().into(),
