@@ -38,4 +38,25 @@ pub struct Mapping {
     pub build_id: Option<String>,
     /// The load bias: an address in memory minus this is the address in the file.
     pub start: u64,
+    /// Where its code lies, sorted by address. Empty when that is not known.
+    pub segments: Vec<Segment>,
+}
+
+impl Mapping {
+    /// The segment that contains the code before an address: where a return address returns from.
+    pub fn segment(&self, ip: u64) -> Option<&Segment> {
+        let code = ip.wrapping_sub(1);
+        self.segments.iter().find(|segment| (segment.start..segment.limit).contains(&code))
+    }
+}
+
+/// A part of a file that was loaded as code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The address of its first byte.
+    pub start: u64,
+    /// The address behind its last byte.
+    pub limit: u64,
+    /// Where in the file the first byte is.
+    pub offset: u64,
 }
