@@ -38,6 +38,7 @@ mod diff;
 mod diff_row;
 mod diff_table;
 mod evidence;
+pub mod export;
 mod file_names;
 mod frame;
 mod grouping;

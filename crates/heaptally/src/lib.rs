@@ -47,6 +47,7 @@ pub use allocator::TallyAlloc;
 pub use config::{Config, OnMismatch, Symbolize, TraceReuse};
 pub use environment::EnvError;
 pub use every::{Every, Tick};
+pub use heaptally_profile::export;
 pub use heaptally_profile::{
     AGES, Captures, Counter, Counts, Diff, DiffRow, Elders, Fate, Frame, Grouping, History, HistoryLimits, Lifetimes,
     Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Peak, PeakBytes, Point, Rank, RegionReport, Row,
