@@ -9,6 +9,26 @@ use crate::{
     Segment, Site, SiteKind, Snapshot, SnapshotParts, StackNode, StackTables, ThreadRow, TickNumber,
 };
 
+/// That two snapshots say the same, whatever they are asked.
+#[cfg(feature = "json")]
+#[track_caller]
+pub(super) fn assert_same(left: &Snapshot, right: &Snapshot) {
+    let numbers =
+        |it: &Snapshot| (it.sequence(), it.elapsed(), it.tick(), it.totals(), it.is_quiet(), it.resident_bytes());
+    assert_eq!(numbers(left), numbers(right));
+    assert_eq!((left.peak(), left.losses(), left.overhead()), (right.peak(), right.losses(), right.overhead()));
+    assert_eq!((left.captures(), left.symbols()), (right.captures(), right.symbols()));
+    assert_eq!((left.modules(), left.notes(), left.threads()), (right.modules(), right.notes(), right.threads()));
+    assert_eq!(left.parts().totals_before, right.parts().totals_before);
+    let site = |site: &Site| (site.kind(), site.owner().clone(), site.node(), site.counts(), site.lifetimes());
+    let sites = |it: &Snapshot| it.sites().iter().map(site).collect::<Vec<_>>();
+    assert_eq!(sites(left), sites(right));
+    for (left, right) in left.sites().iter().zip(right.sites()) {
+        assert!(left.frames().eq(right.frames()), "{left:?}");
+    }
+    assert_eq!(format!("{left:#}"), format!("{right:#}"));
+}
+
 /// Two stacks of `main`, one with an inlined function; one stack without names; pseudo-rows; frees that are in no total.
 ///
 /// ```text
@@ -96,7 +116,11 @@ fn stacks() -> (Arc<StackTables>, NodeId, NodeId) {
     for frame in [
         frame(0x1010, &app, &[line("app::main", "src/main.rs", 5)]),
         frame(0x1020, &app, &[bare]),
-        frame(0x1031, &app, &[line("app::cache::grow", "src/cache.rs", 42), line("app::cache::put", "src/cache.rs", 50)]),
+        frame(
+            0x1031,
+            &app,
+            &[line("app::cache::grow", "src/cache.rs", 42), line("app::cache::put", "src/cache.rs", 50)],
+        ),
         frame(0x7f00_0000_2005, &libc, &[]),
     ] {
         frames.push(frame);

@@ -57,8 +57,7 @@ fn text(profile: &Profile) -> String {
         write!(text, "mapping {} {start:#x}..{limit:#x} at {:#x} ", mapping.id, mapping.file_offset).unwrap();
         write!(text, "{} {}", string(mapping.filename), string(mapping.build_id)).unwrap();
         let names = ["functions", "filenames", "lines", "inlined"];
-        let has =
-            [mapping.has_functions, mapping.has_filenames, mapping.has_line_numbers, mapping.has_inline_frames];
+        let has = [mapping.has_functions, mapping.has_filenames, mapping.has_line_numbers, mapping.has_inline_frames];
         for (name, _) in names.into_iter().zip(has).filter(|(_, has)| *has) {
             write!(text, " {name}").unwrap();
         }
@@ -67,7 +66,8 @@ fn text(profile: &Profile) -> String {
     for sample in &profile.samples {
         writeln!(text, "sample {:?}", sample.values).unwrap();
         for location in sample.location_ids.iter().map(|&id| location(id)) {
-            writeln!(text, "  location {} mapping {} {:#x}", location.id, location.mapping_id, location.address).unwrap();
+            writeln!(text, "  location {} mapping {} {:#x}", location.id, location.mapping_id, location.address)
+                .unwrap();
             for line in &location.lines {
                 let function = profile.functions.iter().find(|function| function.id == line.function_id).unwrap();
                 let (name, file) = (string(function.name), string(function.filename));
