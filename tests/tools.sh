@@ -32,9 +32,9 @@ tool() {
 
 # Writes $work/FILE and, beside it, what a reader must find in it: export FORMAT FILE
 export_as() {
-    cargo run --release --quiet --example export --features "$1" -- "$1" "$work/$2" >"$work/$2.expected"
-    # What the program allocates, counted by hand: a vector of 1,000 boxes of 512 bytes, kept; 300 boxes of 64, freed.
-    grep -qx "export::keep 1001 520000 1001 520000" "$work/$2.expected" || fail "$2: $(cat "$work/$2.expected")"
+    cargo run --release --quiet --example export --all-features -- "$1" "$work/$2" >"$work/$2.expected"
+    # What the program allocates, counted by hand: a vector (24 bytes each) of 1,000 vectors of 512, kept; 300 boxes of 64, freed.
+    grep -qx "export::keep 1001 536000 1001 536000" "$work/$2.expected" || fail "$2: $(cat "$work/$2.expected")"
     grep -qx "export::churn 300 19200 0 0" "$work/$2.expected" || fail "$2: $(cat "$work/$2.expected")"
 }
 
@@ -62,6 +62,34 @@ pprof() {
     passed=$((passed + 1))
 }
 
+# The sums over all sites, in the order of the expected ones.
+json_sums='[.sites[] | select(.kind != "unknown_frees") | .counts] | [
+    (map(.allocated_blocks) | add), (map(.allocated_bytes) | add),
+    (map(.allocated_blocks - .freed_blocks) | add), (map(.allocated_bytes - .freed_bytes) | add)
+] | map(tostring) | "all " + join(" ")'
+
+json() {
+    tool jq jq || return 0
+    export_as json heap.json
+    [ "$(jq -r "$json_sums" "$work/heap.json")" = "$(head -1 "$work/heap.json.expected")" ] ||
+        fail "json: $(jq -r "$json_sums" "$work/heap.json")"
+    echo "json: jq has the snapshot's numbers"
+    passed=$((passed + 1))
+}
+
+# The file is JSON in gzip behind twelve bytes.
+file() {
+    tool jq jq || return 0
+    export_as file heap.heaptally
+    tail -c +13 "$work/heap.heaptally" | gzip -dc >"$work/heap.heaptally.json"
+    [ "$(jq -r "$json_sums" "$work/heap.heaptally.json")" = "$(head -1 "$work/heap.heaptally.expected")" ] ||
+        fail "file: $(jq -r "$json_sums" "$work/heap.heaptally.json")"
+    echo "file: gzip and jq have the snapshot's numbers"
+    passed=$((passed + 1))
+}
+
 pprof
+json
+file
 
 echo "$passed passed, 0 failed, $skipped skipped"

@@ -8,15 +8,13 @@ mod encode;
 mod model;
 mod numbers;
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 use self::model::{FORMAT, Head, SnapshotModel};
 use crate::export::ReadError;
 use crate::snapshot::Snapshot;
 
 /// Writes a snapshot as one JSON object, without spaces and in UTF-8. The same snapshot gives the same text.
-///
-/// The text is written in many small pieces: give it a buffer if each is a system call.
 ///
 /// # Errors
 ///
@@ -38,7 +36,9 @@ use crate::snapshot::Snapshot;
 /// assert_eq!(again.totals(), snapshot.totals());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn write(snapshot: &Snapshot, mut out: impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, out: impl Write) -> io::Result<()> {
+    // Every key and every number is a piece of its own.
+    let mut out = BufWriter::new(out);
     serde_json::to_writer(&mut out, &encode::model(snapshot))?;
     out.flush()
 }
