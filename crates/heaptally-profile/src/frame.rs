@@ -43,7 +43,17 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// The segment that contains the code before an address: where a return address returns from.
+    /// The segment that contains the code before an address: the call, if that is a return address. `None` when it is not
+    /// known.
+    ///
+    /// ```
+    /// use heaptally_profile::{Mapping, Segment};
+    ///
+    /// let code = Segment { start: 0x5000_1000, limit: 0x5000_3000, offset: 0x1000 };
+    /// let app = Mapping { path: "/opt/app".into(), build_id: None, start: 0x5000_0000, segments: vec![code] };
+    /// assert_eq!(app.segment(0x5000_3000), Some(&code));
+    /// assert_eq!(app.segment(0x5000_1000), None);
+    /// ```
     pub fn segment(&self, ip: u64) -> Option<&Segment> {
         let code = ip.wrapping_sub(1);
         self.segments.iter().find(|segment| (segment.start..segment.limit).contains(&code))
