@@ -25,7 +25,7 @@ fi
 
 rm -rf "$scratch"
 mkdir -p "$scratch"
-cargo run --quiet --release --example export --features dhat -- dhat "$scratch/heap.json" >"$scratch/sums.txt"
+cargo run --quiet --release --example export --all-features -- dhat "$scratch/heap.json" >"$scratch/sums.txt"
 read -r _ _ _ live_blocks live_bytes <"$scratch/sums.txt"
 
 # The viewer itself, and a script that gives its file input a file.

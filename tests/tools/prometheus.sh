@@ -23,7 +23,7 @@ fi
 
 rm -rf "$scratch"
 mkdir -p "$scratch"
-cargo run --quiet --release --example export --features prometheus -- prometheus "$scratch/metrics.prom" >"$scratch/sums.txt"
+cargo run --quiet --release --example export --all-features -- prometheus "$scratch/metrics.prom" >"$scratch/sums.txt"
 promtool check metrics <"$scratch/metrics.prom" || fail "promtool refuses $scratch/metrics.prom, for the reasons above"
 # 1,000 blocks of 512 bytes, in a function of the example or in its closure.
 function='{code_function_name="export::keep[^"]*",module="export"}'

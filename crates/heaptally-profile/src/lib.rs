@@ -80,7 +80,7 @@ pub use counts::Counts;
 pub use diff::Diff;
 pub use diff_row::{DiffRow, Fate};
 pub use evidence::Elders;
-pub use frame::{Frame, Line, Mapping};
+pub use frame::{Frame, Line, Mapping, Segment};
 pub use grouping::Grouping;
 pub use history::History;
 pub use history_limits::HistoryLimits;

@@ -66,7 +66,10 @@ impl Overhead {
     /// The memory that would not be there without heaptally: arena, own heap, tags and page map. An upper bound, as far as
     /// those of arena and tags are.
     pub fn own_bytes(&self) -> u64 {
-        self.arena_bytes + self.internal_live_bytes + self.tag_bytes + self.page_map_bytes
+        // A file may claim anything.
+        [self.internal_live_bytes, self.tag_bytes, self.page_map_bytes]
+            .into_iter()
+            .fold(self.arena_bytes, u64::saturating_add)
     }
 }
 

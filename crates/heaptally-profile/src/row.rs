@@ -32,10 +32,11 @@ pub struct Row {
 impl Row {
     pub(crate) fn new(key: &Key<'_>, sum: &Sum<'_>) -> Self {
         let owner = sum.first.owner();
+        let stack = sum.first.stack().filter(|_| matches!(key, Key::Stack(_)));
         Self {
             name: key.name(owner),
             owner: Arc::clone(owner),
-            stack: sum.first.stack().filter(|_| matches!(key, Key::Stack(_))),
+            stack: stack.map(|(tables, leaf)| (Arc::clone(tables), leaf)),
             counts: sum.counts,
             lifetimes: sum.lifetimes,
             sites: sum.sites,
@@ -90,6 +91,11 @@ impl Row {
     /// How many sites (distinct call stacks) the row adds up.
     pub fn sites(&self) -> u32 {
         self.sites
+    }
+
+    #[cfg(feature = "pprof")]
+    pub(crate) fn stack(&self) -> Option<(&Arc<StackTables>, NodeId)> {
+        self.stack.as_ref().map(|(tables, leaf)| (tables, *leaf))
     }
 
     /// What tells rows with equal counters apart.

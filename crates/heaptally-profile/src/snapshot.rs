@@ -124,6 +124,12 @@ impl Snapshot {
         self.parts.tick
     }
 
+    /// Everything that it was made of, sorted.
+    #[cfg(feature = "json")]
+    pub(crate) fn parts(&self) -> &SnapshotParts {
+        &self.parts
+    }
+
     /// The counters of the whole process. Read after the sites, so no sum of sites is above them.
     pub fn totals(&self) -> Totals {
         self.parts.totals

@@ -59,10 +59,16 @@ fn run(format: &str, file: &str) -> Result<ExitCode, Box<dyn Error>> {
         "csv" => Some(heaptally::export::csv::write(&snapshot, heaptally::Grouping::Function, &mut out)),
         #[cfg(feature = "dhat")]
         "dhat" => Some(heaptally::export::dhat::write(&snapshot, heaptally::export::dhat::Blocks::Live, &mut out)),
+        #[cfg(feature = "file")]
+        "file" => Some(heaptally::export::file::write(&snapshot, &mut out)),
         #[cfg(feature = "flamegraph")]
         "flamegraph" => Some(heaptally::export::flamegraph::write(&snapshot, heaptally::Rank::LiveBytes, &mut out)),
         #[cfg(feature = "folded")]
         "folded" => Some(heaptally::export::folded::write(&snapshot, heaptally::Rank::LiveBytes, &mut out)),
+        #[cfg(feature = "json")]
+        "json" => Some(heaptally::export::json::write(&snapshot, &mut out)),
+        #[cfg(feature = "pprof")]
+        "pprof" => Some(heaptally::export::pprof::write(&snapshot, std::time::SystemTime::now(), &mut out)),
         #[cfg(feature = "prometheus")]
         "prometheus" => Some(heaptally::export::prometheus::write(&snapshot, 20, &mut out)),
         _ => None,

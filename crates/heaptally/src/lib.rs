@@ -53,8 +53,8 @@ pub use heaptally_profile::export;
 pub use heaptally_profile::{
     AGES, Captures, Counter, Counts, Diff, DiffRow, Elders, Fate, Frame, Grouping, History, HistoryLimits, Lifetimes,
     Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Peak, PeakBytes, Point, Rank, RegionReport, Row,
-    Site, SiteKind, SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, ThreadRow, TickNumber,
-    Totals, UnknownFrees, Violation,
+    Segment, Site, SiteKind, SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, ThreadRow,
+    TickNumber, Totals, UnknownFrees, Violation,
 };
 pub use module_name::ModuleError;
 pub use process_region::ProcessRegion;

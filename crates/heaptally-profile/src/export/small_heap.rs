@@ -18,7 +18,12 @@ fn line(function: &str, place: Option<(&str, u32)>) -> Line {
 /// without stacks. Taken 2.5 s after start, in tick 10. The totals are 12 blocks and 878 bytes allocated, 5 blocks and 320 bytes
 /// freed: 7 blocks and 558 bytes live.
 pub(super) fn small_heap() -> Snapshot {
-    let library = Arc::new(Mapping { path: "/lib/libz.so.1".to_owned(), build_id: None, start: 0x7f00_0000_0000 });
+    let library = Arc::new(Mapping {
+        path: "/lib/libz.so.1".to_owned(),
+        build_id: None,
+        start: 0x7f00_0000_0000,
+        segments: Vec::new(),
+    });
     let put = line("app::cache::put::<[u8; 4]>", Some(("src/cache.rs", 9)));
     let fill = line("app::cache::Cache::fill", Some(("src/cache.rs", 20)));
     let mut frames = ChunkedBuilder::new();
