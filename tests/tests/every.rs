@@ -27,6 +27,7 @@ fn subscriptions_keep_their_promises() {
     // What is symbolized the first time takes its time.
     tally.snapshot();
     beats_keep_to_the_grid_and_skipped_ones_are_told(tally);
+    subscribers_of_several_periods_keep_each_to_its_own(tally);
     a_panic_does_not_end_the_beats(tally);
     beats_come_on_a_thread_of_their_own(tally);
     the_first_beat_shows_what_changed_since_the_subscription(tally);
@@ -64,6 +65,47 @@ fn beats_keep_to_the_grid_and_skipped_ones_are_told(tally: Tally) {
         due += PERIOD * (skipped + 1);
         assert!(at >= due, "a beat at {at:?} was due at {due:?}");
         assert!(at < due + ms(5_000), "a beat at {at:?} was due at {due:?}");
+    }
+}
+
+/// A beat as its subscriber sees it, in time since before it subscribed.
+struct Beat {
+    begun: Duration,
+    ended: Duration,
+    skipped: u32,
+}
+
+fn subscribers_of_several_periods_keep_each_to_its_own(tally: Tally) {
+    const LONG: Duration = ms(2_000);
+    let subscribers = [30, 70, 110].map(ms).map(|period| {
+        let (sender, beats) = channel();
+        let called = Instant::now();
+        let every = tally.every(period, move |tick| {
+            let begun = called.elapsed();
+            // What each beat takes would add up to drift.
+            thread::sleep(period / 5);
+            _ = sender.send(Beat { begun, ended: called.elapsed(), skipped: tick.skipped });
+        });
+        (period, beats, every)
+    });
+    thread::sleep(LONG);
+    for (period, beats, every) in subscribers {
+        let mut seen = vec![beats.recv().unwrap()];
+        drop(every);
+        seen.extend(beats);
+        let whole = |time: Duration| (time.as_nanos() / period.as_nanos()) as u32;
+        // The grid begins in between: when `every` was called at the earliest, a period before the first beat at the latest.
+        let latest = seen[0].begun - period;
+        let mut told = 0;
+        for (index, beat) in seen.iter().enumerate() {
+            told += 1 + beat.skipped;
+            // All periods that were over at the end of the beat before, and one more; so the elapsed time within one,
+            // but for what the machine held up this beat, which the next one tells.
+            let least = seen[..index].last().map_or(1, |before| whole(before.ended - latest) + 1);
+            let most = whole(beat.begun);
+            assert!((least..=most).contains(&told), "{period:?}, beat {index}: {told} are not {least} to {most}");
+        }
+        println!("{period:?}: {} beats, {told} periods until {:?}", seen.len(), seen[seen.len() - 1].begun);
     }
 }
 

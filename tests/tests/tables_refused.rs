@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use conserved::quiet_snapshot;
-use heaptally::{Config, SiteKind, Symbolize, TallyAlloc};
+use heaptally::{Config, SiteKind, Symbolize, TallyAlloc, TickNumber};
 use heaptally_tests::stacks;
 
 #[global_allocator]
@@ -66,7 +66,8 @@ fn on_stacks(count: usize) {
 #[test]
 fn a_snapshot_that_finds_no_memory_has_totals_and_says_so() {
     let outcome = child::run(|| {
-        heaptally::start(config()).map_err(|error| error.to_string())?;
+        // A history would have made room for them before.
+        heaptally::start(config().without_history()).map_err(|error| error.to_string())?;
         on_stacks(1000);
         // The counters of 1000 stacks take more.
         LARGEST_BLOCK_BYTES.store(4096, Ordering::SeqCst);
@@ -80,6 +81,36 @@ fn a_snapshot_that_finds_no_memory_has_totals_and_says_so() {
         on_stacks(1000);
         let served = quiet_snapshot()?.sites().len() > 1000 - 64;
         if one_row && exact && told && served { Ok(0) } else { Err(refused.to_string()) }
+    });
+    assert_eq!(outcome, Ok(0));
+}
+
+#[test]
+fn a_history_that_finds_no_memory_leaves_points_out() {
+    let outcome = child::run(|| {
+        let config = config().history_period(TickNumber::LENGTH);
+        let tally = heaptally::start(config).map_err(|error| error.to_string())?;
+        let wait_for = |points| {
+            while tally.history().len() < points {
+                thread::sleep(TickNumber::LENGTH / 10);
+            }
+        };
+        let mut kept = Vec::with_capacity(1000);
+        (0..1000).for_each(|number| stacks::at(number, 5, &mut || kept.push(Box::new(black_box([0_u64; 2])))));
+        // Of the second at the latest the counters have room, and those after them.
+        wait_for(3);
+        // The 128 sites of a point take 7,168 bytes and a little.
+        LARGEST_BLOCK_BYTES.store(7168, Ordering::SeqCst);
+        let refused = [(); 2].map(|()| {
+            let recorded = tally.history();
+            thread::sleep(TickNumber::LENGTH * 4);
+            recorded.len()
+        });
+        LARGEST_BLOCK_BYTES.store(usize::MAX, Ordering::SeqCst);
+        wait_for(refused[1] + 2);
+        drop(kept);
+        // One may have been about to be recorded when memory was refused.
+        if refused[1] <= refused[0] + 1 { Ok(0) } else { Err(format!("{refused:?} points")) }
     });
     assert_eq!(outcome, Ok(0));
 }

@@ -10,6 +10,7 @@ mod aggregator;
 mod cpu_clock;
 mod first;
 mod gaps;
+mod history;
 mod print;
 mod snapshots;
 mod stacks;
@@ -32,8 +33,11 @@ pub fn run(words: &[String]) -> Result<(), String> {
         ["snapshots", stacks] => snapshots::measure(count(stacks)?),
         ["gaps", stacks] => gaps::measure(count(stacks)?),
         ["first"] => first::measure(),
+        ["history", stacks] => history::measure(count(stacks)?),
         ["aggregator"] => aggregator::measure(),
-        _ => Err("usage: costs start | snapshots STACKS | gaps STACKS | first | aggregator".to_owned()),
+        _ => {
+            Err("usage: costs start | snapshots STACKS | gaps STACKS | first | history STACKS | aggregator".to_owned())
+        }
     }
 }
 

@@ -23,7 +23,7 @@ const fn judged(metric: &'static str, what: &'static str, unit: &'static str, go
     Cost { metric, what, unit, goal: Some(goal) }
 }
 
-pub(crate) const PROCESSES: [Process; 7] = [
+pub(crate) const PROCESSES: [Process; 8] = [
     Process { words: &["start"], costs: &[cost("start", "start()", "ms")] },
     Process {
         words: &["snapshots", "1000"],
@@ -77,6 +77,15 @@ pub(crate) const PROCESSES: [Process; 7] = [
             cost("stacks", "  its stacks", "stacks"),
             cost("time", "  its first snapshot", "ms"),
             cost("peak", "  memory above what was resident, at the most", "MiB"),
+        ],
+    },
+    Process {
+        words: &["history", "10000"],
+        costs: &[
+            cost("alone", "history of 10,000 stacks, of a processor", "%"),
+            judged("beside", "  beside a subscriber at every second", "%", 1.0),
+            cost("memory", "  its memory after 20 s", "KiB"),
+            cost("limit", "  the most that may become", "KiB"),
         ],
     },
     Process {

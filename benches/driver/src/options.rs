@@ -27,7 +27,7 @@ usage: cargo run --release -p heaptally-bench -- [OPTIONS]
                     than its runs differ
   instructions      instructions a pair, with valgrind; fails if a pair before `start` is above its limit, or if a
                     count differs from benches/instructions.json by more than 2 %; --update writes that file
-  costs             start, snapshots, pauses and the aggregator: what heaptally costs beside the time of allocations
+  costs             start, snapshots, pauses, history, aggregator: what heaptally costs beside the time of allocations
   memory            resident bytes a block, of allocators alone and with heaptally over them";
 
 #[derive(Debug, PartialEq)]

@@ -42,7 +42,7 @@ fn totals() -> heaptally::Totals {
 #[divan::bench]
 fn counters() -> u64 {
     let mut bytes = 0;
-    census::allocated_rows(|_, [_, row_bytes]| bytes += row_bytes);
+    census::allocated_rows(|_, ([_, row_bytes], _)| bytes += row_bytes);
     bytes
 }
 

@@ -117,6 +117,18 @@ fn tag_system(bencher: Bencher, bytes: usize) {
     bencher.bench_local(|| system_pair(bytes));
 }
 
+/// A region of the thread begun and read.
+#[divan::bench(sample_size = 1000)]
+fn region(bencher: Bencher) {
+    bencher.bench_local(|| heaptally::Region::new().change());
+}
+
+/// The same of the process.
+#[divan::bench(sample_size = 100)]
+fn process_region(bencher: Bencher) {
+    bencher.bench_local(|| heaptally::ProcessRegion::new().change());
+}
+
 /// An allocation and a free counted on a line that one thread writes.
 #[divan::bench(sample_size = 1000)]
 fn counter_own(bencher: Bencher) {

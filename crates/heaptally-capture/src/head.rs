@@ -5,6 +5,7 @@
 //! another thread. A thread without a state has a placeholder instead, so that the hook needs no test for that.
 
 use crate::counter::Line;
+use crate::mode::Mode;
 use crate::stack_id::StackId;
 use crate::sync::{AtomicU8, AtomicU64, Ordering};
 use crate::tag;
@@ -15,6 +16,8 @@ const CLOSED: u8 = 0;
 const OPEN: u8 = 1;
 /// The head is that of a thread's own state, which has seen tracking on and counts for the program.
 const TRACKED: u8 = 2;
+/// The same, of one that has seen tracking paused.
+const PAUSED: u8 = 3;
 
 /// See the module's head. Zeroed memory is a head whose gate is closed and whose key fits nothing.
 #[repr(C)]
@@ -24,7 +27,7 @@ pub struct Head {
     pub before_start: Line,
     /// The key of tags while the owner may take the short path; another number otherwise, so that no tag fits.
     off_key: AtomicU64,
-    /// CLOSED while the owner may take the short path, TRACKED when it may take the one of tracked allocations.
+    /// CLOSED while the owner may take the short path, TRACKED or PAUSED when it may take those of such allocations.
     gate: AtomicU8,
 }
 
@@ -70,9 +73,35 @@ impl Head {
         self.gate.load(Ordering::Relaxed) == TRACKED
     }
 
-    /// Lets the owner take the path of tracked allocations.
-    pub(crate) fn mark_tracked(&self) {
-        self.gate.store(TRACKED, Ordering::Relaxed);
+    /// Whether the head begins a thread's own state, and nothing but a look at `busy` and the mode stands between an
+    /// allocation and the row "paused".
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        // Relaxed: as in `is_tracked`.
+        self.gate.load(Ordering::Relaxed) == PAUSED
+    }
+
+    /// Whether it is one of these.
+    #[inline(always)]
+    pub fn is_marked(&self) -> bool {
+        // Relaxed: as in `is_tracked`.
+        self.gate.load(Ordering::Relaxed) >= TRACKED
+    }
+
+    /// Lets the owner take the path of allocations in `mode`; false, and nothing changed, if it may already, or has none.
+    pub(crate) fn mark(&self, mode: Mode) -> bool {
+        let mark = match mode {
+            Mode::Off => return false,
+            Mode::On => TRACKED,
+            Mode::Paused => PAUSED,
+        };
+        if self.gate.load(Ordering::Relaxed) == mark {
+            return false;
+        }
+        // The owner may have learnt of tracking from a block's tag, before `start` came by to open the gate.
+        self.open_gate();
+        self.gate.store(mark, Ordering::Relaxed);
+        true
     }
 
     /// What the tag of a block at `place` that was allocated on the short path is, as long as the owner may take it;

@@ -7,9 +7,12 @@
 //! Counts go to the totals first and to the stack's line then, so that row sums read before the totals never exceed
 //! them. A thread without a state, or a signal handler that interrupted this very code, counts on the shared lines.
 
+mod shared;
+
+use shared::{allocated_shared, allocated_untagged, freed_shared, freed_unknown, freed_untagged};
+
 use crate::capture::{Captured, Entry};
 use crate::charge::Charge;
-use crate::counter::Line;
 use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
@@ -17,7 +20,6 @@ use crate::process::PROCESS;
 use crate::recording::{NoRoomNow, find_or_record};
 use crate::site_line::SiteLine;
 use crate::stack_id::StackId;
-use crate::sync::Ordering;
 use crate::tag::Slot;
 use crate::thread_state::{Busy, ThreadState};
 use crate::tick::Tick;
@@ -213,7 +215,7 @@ pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
         }
         Thread::Own(state) => match state.enter(hook_frame) {
             Some(busy) => {
-                state.take_tracked_path(&busy, &PROCESS.mode);
+                state.take_path(&busy, &PROCESS.mode);
                 let is_temporary = state.take_temporary(&busy, block.address);
                 state.tracked.count_freed(block.size);
                 match state.private.line(id) {
@@ -283,7 +285,7 @@ unsafe fn allocated_in_state(
     block: Block,
     entry: Entry,
 ) -> (StackId, Tick) {
-    state.take_tracked_path(&busy, &PROCESS.mode);
+    state.take_path(&busy, &PROCESS.mode);
     state.note_allocated(&busy, block.address);
     match mode {
         Mode::Paused => charge_once(state, &busy, StackId::PAUSED, block.size),
@@ -326,6 +328,30 @@ pub unsafe fn allocated_tracked(state: &'static ThreadState, block: Block, entry
         busy.hand_over();
         // SAFETY: this operation was handed over.
         return Some(unsafe { tell_elsewhere(state, address) });
+    }
+    Some(address)
+}
+
+/// Counts an allocation of a thread whose head says that it is paused, and tags the block, whose address is returned.
+/// `None`, and nothing done, when it has no line of its own for that yet, or a signal handler has interrupted an
+/// operation.
+///
+/// # Safety
+///
+/// As for [`allocated_tracked`]; `sp` is an address in the frame of a caller.
+#[inline]
+pub unsafe fn allocated_paused(state: &'static ThreadState, block: Block, sp: usize) -> Option<*mut u8> {
+    let Block { address, size } = block;
+    let line = state.private.line(StackId::PAUSED)?;
+    let busy = state.enter(sp)?;
+    let birth = PROCESS.tick.get();
+    state.note_allocated(&busy, address);
+    state.tracked.count_allocated(size);
+    line.count_allocated(size, birth);
+    // SAFETY: the caller's block.
+    unsafe { write_tag(address, size, StackId::PAUSED, birth) };
+    if state.is_to_tell(&busy, size) {
+        state.tell(&busy);
     }
     Some(address)
 }
@@ -381,7 +407,7 @@ pub enum Counted {
     ButTold,
 }
 
-/// Counts a free by a thread whose head says that it is tracked, of a block that was charged to a line of its own in
+/// Counts a free by a thread whose head is marked, of a block that was charged to a line of its own in
 /// this very tick, or, if `OLD`, in an earlier one; and nothing otherwise.
 ///
 /// # Safety
@@ -493,92 +519,4 @@ fn charge(state: &'static ThreadState, id: StackId, size: usize, birth: Tick) ->
         }
     }
     own
-}
-
-#[cold]
-fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::sync::AtomicU64>) -> (StackId, Tick) {
-    let id = match mode {
-        Mode::Off => StackId::BEFORE_START,
-        Mode::Paused => StackId::PAUSED,
-        Mode::On => {
-            loss.into_iter().for_each(Losses::count);
-            id
-        }
-    };
-    let birth = birth_of(id);
-    if let Some(line) = PROCESS.shared.line(id) {
-        count_shared(|| {
-            PROCESS.shared_totals.add_allocated(size);
-            line.add_allocated(size, birth);
-        });
-    }
-    tell_shared(id, size as i64);
-    (id, birth)
-}
-
-/// Tells a change that was counted in the shared totals, of a block of `id`.
-fn tell_shared(id: StackId, change_bytes: i64) {
-    if id != StackId::INTERNAL {
-        PROCESS.peak.tell(change_bytes, &PROCESS.doorbell);
-    }
-}
-
-/// Counts a block for whose tag there is no memory, whatever the mode: at its free nothing tells when it was made.
-#[cold]
-fn allocated_untagged(thread: Thread, size: usize, sp: usize) {
-    count_untagged(thread, sp, size, false, |line| line.count_allocated(size), |line| line.add_allocated(size));
-    // Not before the row: a free that takes them is counted there.
-    Slot::add_untagged_bytes(size);
-}
-
-#[cold]
-fn freed_untagged(thread: Thread, size: usize, sp: usize) {
-    count_untagged(thread, sp, size, true, |line| line.count_freed(size), |line| line.add_freed(size));
-}
-
-/// Counts in the thread's own totals, or in the shared ones, and on the shared line.
-fn count_untagged(thread: Thread, sp: usize, size: usize, is_free: bool, count: impl Fn(&Line), add: impl Fn(&Line)) {
-    // When they were born is not known.
-    let Some(SiteLine { line, .. }) = PROCESS.shared.line(StackId::UNTAGGED) else { return };
-    if let Thread::Own(state) = thread
-        && let Some(busy) = state.enter(sp)
-    {
-        count(&state.tracked);
-        add(line);
-        if state.is_to_tell(&busy, size) {
-            state.tell(&busy);
-        }
-        return;
-    }
-    count_shared(|| {
-        add(&PROCESS.shared_totals);
-        add(line);
-    });
-    tell_shared(StackId::UNTAGGED, if is_free { -(size as i64) } else { size as i64 });
-}
-
-#[cold]
-fn freed_shared(id: StackId, line: &SiteLine, size: usize, birth: Tick) {
-    count_shared(|| {
-        PROCESS.shared_totals.add_freed(size);
-        line.add_freed(size, birth);
-    });
-    tell_shared(id, -(size as i64));
-}
-
-/// Marks the window between totals and line for a child that is forked inside it.
-fn count_shared(count: impl FnOnce()) {
-    if !PROCESS.shared_in_flight.during(count) {
-        // A handler has forked. The child may have taken the operation for one that was lost.
-        PROCESS.correction_due.store(true, Ordering::Relaxed);
-    }
-}
-
-#[cold]
-fn freed_unknown(block: Block) {
-    PROCESS.losses.last_unknown_address.store(block.address.addr() as u64, Ordering::Relaxed);
-    PROCESS.losses.last_unknown_size.store(block.size as u64, Ordering::Relaxed);
-    if let Some(line) = PROCESS.shared.line(StackId::UNKNOWN_FREES) {
-        line.line.add_freed(block.size);
-    }
 }

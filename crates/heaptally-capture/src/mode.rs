@@ -6,7 +6,7 @@
 //!                         resume
 //! ```
 //!
-//! There is no way back to Off. Threads learn of a change by the gate in their state, which `start` and `pause` open.
+//! There is no way back to Off. Threads learn of a change by the gate in their state, which `start`, `pause` and `resume` open.
 
 use crate::sync::{AtomicU8, Ordering};
 

@@ -84,8 +84,8 @@ impl Registry {
         state.ownership.store(ownership::OWNED, Ordering::Relaxed);
     }
 
-    /// Sends all threads on the long path, where they read the mode. Called by `start` and `pause`, after the mode was
-    /// set.
+    /// Sends all threads on the long path, where they read the mode. Called by `start`, `pause` and `resume`, after the
+    /// mode was set.
     pub fn open_gates(&self) {
         fence(Ordering::SeqCst);
         self.iter().for_each(|state| state.head.open_gate());

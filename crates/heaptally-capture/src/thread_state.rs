@@ -19,7 +19,7 @@ use crate::capture::Capturer;
 use crate::capture_counts::CaptureCounts;
 use crate::counter::Line;
 use crate::head::Head;
-use crate::mode::{Mode, ModeCell};
+use crate::mode::ModeCell;
 use crate::owner::Owner;
 use crate::peak::UntoldBytes;
 use crate::private_lines::PrivateLines;
@@ -168,7 +168,7 @@ impl ThreadState {
     /// [`ThreadState::leave_internal`].
     pub fn enter_internal(&self) {
         self.internal.store(self.internal.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        if self.head.is_tracked() {
+        if self.head.is_marked() {
             self.head.open_gate();
         }
     }
@@ -199,19 +199,17 @@ impl ThreadState {
         unsafe { &mut *self.scratch.get() }.capturer.reset();
     }
 
-    /// Lets the owner, who counts for the program, take the path of tracked allocations from its next operation on,
-    /// unless tracking is paused.
-    pub(crate) fn take_tracked_path(&self, _busy: &Busy<'_>, mode: &ModeCell) {
-        if self.is_internal() || mode.get() != Mode::On || self.head.is_tracked() {
+    /// Lets the owner, who counts for the program, take the path of tracked or paused allocations from its next operation
+    /// on.
+    pub(crate) fn take_path(&self, _busy: &Busy<'_>, mode: &ModeCell) {
+        let seen = mode.get();
+        if self.is_internal() || !self.head.mark(seen) {
             return;
         }
-        // The owner may have learnt of tracking from a block's tag, before `start` came by to open the gate.
-        self.head.open_gate();
-        self.head.mark_tracked();
-        // SeqCst: whoever pauses stores the mode, fences, and opens the gate. Either that comes after the mark, or the
-        // mode is seen here.
+        // SeqCst: whoever pauses or resumes stores the mode, fences, and opens the gate. Either that comes after the mark,
+        // or the mode is seen here.
         fence(Ordering::SeqCst);
-        if mode.get() != Mode::On {
+        if mode.get() != seen {
             self.head.open_gate();
         }
     }

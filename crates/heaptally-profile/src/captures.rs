@@ -42,13 +42,18 @@ impl Captures {
 
     /// All captures by the platform's unwinder.
     pub fn fallbacks(&self) -> u64 {
-        self.unavailable + self.complex_frame + self.registered_code + self.too_many_modules
+        sum([self.unavailable, self.complex_frame, self.registered_code, self.too_many_modules])
     }
 
     /// All captures.
     pub fn total(&self) -> u64 {
-        self.reused + self.joined + self.fresh + self.fallbacks() + self.implausible
+        sum([self.reused, self.joined, self.fresh, self.fallbacks(), self.implausible])
     }
+}
+
+/// Of what may have been read from a file, which can claim anything.
+fn sum<const N: usize>(captures: [u64; N]) -> u64 {
+    captures.into_iter().fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

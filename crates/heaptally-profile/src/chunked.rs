@@ -90,6 +90,12 @@ impl<T> Chunked<T> {
         }
     }
 
+    /// All items, in the order of their indexes.
+    #[cfg(feature = "json")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.full.iter().flat_map(|items| items.iter()).chain(self.tail.iter())
+    }
+
     fn len(&self) -> usize {
         self.full.len() * CHUNK + self.tail.len()
     }

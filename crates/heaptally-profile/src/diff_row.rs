@@ -3,11 +3,16 @@
 //! Made by `diff`, read on any thread. It holds the row of the later snapshot, or the last that was known of it, and
 //! what it counted before; neither snapshot.
 
+#[cfg(feature = "pprof")]
+use std::sync::Arc;
+
 use crate::counts::Counts;
 use crate::frame::Frame;
 use crate::row::Row;
 use crate::site::Location;
 use crate::site_kind::SiteKind;
+#[cfg(feature = "pprof")]
+use crate::stack::{NodeId, StackTables};
 
 /// Whether a row of a [`Diff`](crate::Diff) is there at both of its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +116,11 @@ impl DiffRow {
     /// Growth of the live bytes; negative when they became fewer.
     pub fn live_bytes(&self) -> i64 {
         self.change().live_bytes()
+    }
+
+    #[cfg(feature = "pprof")]
+    pub(crate) fn stack(&self) -> Option<(&Arc<StackTables>, NodeId)> {
+        self.row.stack()
     }
 
     /// What tells rows with equal changes apart.

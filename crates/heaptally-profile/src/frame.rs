@@ -38,4 +38,35 @@ pub struct Mapping {
     pub build_id: Option<String>,
     /// The load bias: an address in memory minus this is the address in the file.
     pub start: u64,
+    /// Where its code lies, sorted by address. Empty when that is not known.
+    pub segments: Vec<Segment>,
+}
+
+impl Mapping {
+    /// The segment that contains the code before an address: the call, if that is a return address. `None` when it is not
+    /// known.
+    ///
+    /// ```
+    /// use heaptally_profile::{Mapping, Segment};
+    ///
+    /// let code = Segment { start: 0x5000_1000, limit: 0x5000_3000, offset: 0x1000 };
+    /// let app = Mapping { path: "/opt/app".into(), build_id: None, start: 0x5000_0000, segments: vec![code] };
+    /// assert_eq!(app.segment(0x5000_3000), Some(&code));
+    /// assert_eq!(app.segment(0x5000_1000), None);
+    /// ```
+    pub fn segment(&self, ip: u64) -> Option<&Segment> {
+        let code = ip.wrapping_sub(1);
+        self.segments.iter().find(|segment| (segment.start..segment.limit).contains(&code))
+    }
+}
+
+/// A part of a file that was loaded as code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The address of its first byte.
+    pub start: u64,
+    /// The address behind its last byte.
+    pub limit: u64,
+    /// Where in the file the first byte is.
+    pub offset: u64,
 }

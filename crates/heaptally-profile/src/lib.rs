@@ -5,8 +5,8 @@
 //! and sums of them by function or another [`Grouping`] ([`Row`]); the difference of two is a
 //! [`Diff`]. How the heap went over time is a [`History`], and which functions may leak by that are
 //! [`Suspects`]. Everything here is data and pure functions of it: no threads, no clock, no
-//! environment, no `unsafe`. Programs meet these types through the crate `heaptally`, which makes
-//! the snapshots.
+//! environment, no `unsafe`. What other tools read is written by [`export`]. Programs meet these types
+//! through the crate `heaptally`, which makes the snapshots.
 //!
 //! A snapshot holds its own numbers and shares everything else: symbols and stacks are immutable,
 //! reference counted, and common to all snapshots of a process ([`StackTables`]).
@@ -38,6 +38,7 @@ mod diff;
 mod diff_row;
 mod diff_table;
 mod evidence;
+pub mod export;
 mod file_names;
 mod frame;
 mod grouping;
@@ -79,7 +80,7 @@ pub use counts::Counts;
 pub use diff::Diff;
 pub use diff_row::{DiffRow, Fate};
 pub use evidence::Elders;
-pub use frame::{Frame, Line, Mapping};
+pub use frame::{Frame, Line, Mapping, Segment};
 pub use grouping::Grouping;
 pub use history::History;
 pub use history_limits::HistoryLimits;

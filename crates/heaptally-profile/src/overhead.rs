@@ -50,6 +50,10 @@ pub struct Overhead {
     pub ring_limit_bytes: u64,
     /// The most bytes of ring that all threads together may use.
     pub all_rings_limit_bytes: u64,
+    /// Bytes of the history, which are among the live bytes of "(heaptally itself)".
+    pub history_bytes: u64,
+    /// The most bytes that the history may take; 0 without one.
+    pub history_limit_bytes: u64,
     /// Processor time of the aggregator thread, in nanoseconds.
     pub aggregator_cpu_ns: u64,
     /// How long this snapshot took to make, in nanoseconds.
@@ -62,7 +66,10 @@ impl Overhead {
     /// The memory that would not be there without heaptally: arena, own heap, tags and page map. An upper bound, as far as
     /// those of arena and tags are.
     pub fn own_bytes(&self) -> u64 {
-        self.arena_bytes + self.internal_live_bytes + self.tag_bytes + self.page_map_bytes
+        // A file may claim anything.
+        [self.internal_live_bytes, self.tag_bytes, self.page_map_bytes]
+            .into_iter()
+            .fold(self.arena_bytes, u64::saturating_add)
     }
 }
 

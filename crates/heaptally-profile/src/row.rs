@@ -32,10 +32,11 @@ pub struct Row {
 impl Row {
     pub(crate) fn new(key: &Key<'_>, sum: &Sum<'_>) -> Self {
         let owner = sum.first.owner();
+        let stack = sum.first.stack().filter(|_| matches!(key, Key::Stack(_)));
         Self {
             name: key.name(owner),
             owner: Arc::clone(owner),
-            stack: sum.first.stack().filter(|_| matches!(key, Key::Stack(_))),
+            stack: stack.map(|(tables, leaf)| (Arc::clone(tables), leaf)),
             counts: sum.counts,
             lifetimes: sum.lifetimes,
             sites: sum.sites,
@@ -92,6 +93,11 @@ impl Row {
         self.sites
     }
 
+    #[cfg(feature = "pprof")]
+    pub(crate) fn stack(&self) -> Option<(&Arc<StackTables>, NodeId)> {
+        self.stack.as_ref().map(|(tables, leaf)| (tables, *leaf))
+    }
+
     /// What tells rows with equal counters apart.
     pub(crate) fn identity(&self) -> (SiteKind, &str, Option<NodeId>) {
         (self.kind, &self.name, self.stack.as_ref().map(|(_, leaf)| *leaf))
@@ -113,7 +119,7 @@ pub enum Rank {
 
 impl Rank {
     /// The number that is ranked; 128 bits hold both signed live and unsigned cumulative numbers.
-    fn value(self, counts: Counts) -> i128 {
+    pub(crate) fn value(self, counts: Counts) -> i128 {
         match self {
             Self::LiveBytes => counts.live_bytes().into(),
             Self::LiveBlocks => counts.live_blocks().into(),

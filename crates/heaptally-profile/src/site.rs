@@ -140,8 +140,8 @@ impl Site {
         &self.owner
     }
 
-    pub(crate) fn stack(&self) -> Option<(Arc<StackTables>, NodeId)> {
-        self.tables.as_ref().map(|tables| (Arc::clone(tables), self.leaf))
+    pub(crate) fn stack(&self) -> Option<(&Arc<StackTables>, NodeId)> {
+        self.tables.as_ref().map(|tables| (tables, self.leaf))
     }
 }
 

@@ -113,7 +113,7 @@ impl Snapshot {
         self.parts.sequence
     }
 
-    /// Time from the start of tracking to this snapshot.
+    /// Time from the start of tracking to this snapshot, just before its counters were read.
     pub fn elapsed(&self) -> Duration {
         self.parts.elapsed
     }
@@ -122,6 +122,12 @@ impl Snapshot {
     /// asked with.
     pub fn tick(&self) -> TickNumber {
         self.parts.tick
+    }
+
+    /// Everything that it was made of, sorted.
+    #[cfg(feature = "json")]
+    pub(crate) fn parts(&self) -> &SnapshotParts {
+        &self.parts
     }
 
     /// The counters of the whole process. Read after the sites, so no sum of sites is above them.

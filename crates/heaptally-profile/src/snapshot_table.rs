@@ -89,7 +89,7 @@ fn memory(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Bytes(overhead.own_bytes()),
         Bytes(overhead.internal_live_bytes),
         Bytes(overhead.arena_bytes),
-        Bytes(overhead.tag_bytes + overhead.page_map_bytes),
+        Bytes(overhead.tag_bytes.saturating_add(overhead.page_map_bytes)),
     )?;
     match snapshot.resident_bytes() {
         Some(bytes) => write!(f, "{}", Bytes(bytes))?,

@@ -45,11 +45,11 @@ impl SymbolQuality {
     pub fn verdict(&self) -> SymbolVerdict {
         if self.addresses == 0 {
             SymbolVerdict::Unknown
-        } else if self.nameless * 2 > self.addresses {
+        } else if self.nameless > self.addresses / 2 {
             SymbolVerdict::Stripped
         } else if self.names_only > self.with_lines {
             SymbolVerdict::FunctionsOnly
-        } else if self.bare_names * 4 >= self.addresses {
+        } else if self.bare_names >= self.addresses.div_ceil(4) {
             SymbolVerdict::LinesOnly
         } else {
             SymbolVerdict::Full

@@ -1,9 +1,10 @@
 //! What `start` is told.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-use crate::StartError;
 use crate::module_name::normalize;
+use crate::{HistoryLimits, StartError};
 
 /// What to track, and how much memory to spend on it.
 ///
@@ -27,6 +28,9 @@ pub struct Config {
     pub(crate) all_rings_bytes: usize,
     pub(crate) counter_bytes: usize,
     pub(crate) arena_bytes: usize,
+    /// `None` for no history.
+    pub(crate) history: Option<HistoryLimits>,
+    pub(crate) history_period: Duration,
     pub(crate) trace_reuse: TraceReuse,
     pub(crate) verify: Option<(NonZeroU32, OnMismatch)>,
 }
@@ -48,6 +52,8 @@ impl Config {
             all_rings_bytes: 256 << 20,
             counter_bytes: 256 << 20,
             arena_bytes: 16 << 30,
+            history: Some(HistoryLimits::DEFAULT),
+            history_period: Duration::from_secs(1),
             trace_reuse: TraceReuse::On,
             verify: None,
         }
@@ -151,6 +157,42 @@ impl Config {
     #[must_use]
     pub fn arena_bytes(mut self, bytes: usize) -> Self {
         self.arena_bytes = bytes;
+        self
+    }
+
+    /// How much of the heap over time is kept; default [`HistoryLimits::DEFAULT`], 4.2 MB at most. See
+    /// [`Tally::history`](crate::Tally::history).
+    ///
+    /// ```
+    /// use heaptally::{Config, HistoryLimits};
+    ///
+    /// let config = Config::new().history(HistoryLimits { sites: 1000, ..HistoryLimits::DEFAULT });
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn history(mut self, limits: HistoryLimits) -> Self {
+        self.history = Some(limits);
+        self
+    }
+
+    /// How often a point of the history is recorded; default 1 s. Less than [`TickNumber::LENGTH`] is taken for as much,
+    /// and a point is recorded at the first tick at which it is due.
+    ///
+    /// Recording reads the counters of all stacks, and takes no more than 0.5 % of a processor: the next point is due
+    /// when 200 times the processor time of the last one has passed, if that is later. Points that were missed are not made
+    /// up for.
+    ///
+    /// [`TickNumber::LENGTH`]: crate::TickNumber::LENGTH
+    #[must_use]
+    pub fn history_period(mut self, period: Duration) -> Self {
+        self.history_period = period;
+        self
+    }
+
+    /// Keeps no history: nothing is recorded, and there are no suspects.
+    #[must_use]
+    pub fn without_history(mut self) -> Self {
+        self.history = None;
         self
     }
 

@@ -17,6 +17,8 @@
 //! - [`TallyAlloc`] is the allocator: exact [`totals`] from the first allocation, around any other allocator.
 //! - [`start`] charges every allocation to its call stack, and every stack to the innermost function of your modules.
 //! - [`snapshot`] says who holds the heap now; [`Snapshot::since`] what grew; [`Tally::every`] does both at a period.
+//! - [`Tally::history`] is the heap over time, in a bounded number of bytes; [`Tally::suspects`] says what may leak;
+//!   [`Tally::peak`] who held the heap when it was highest.
 //! - [`measure`] counts what one closure allocates, for tests and benchmarks; a [`Region`] does for any scope of a
 //!   thread, a [`ProcessRegion`] for all threads, by function if wanted.
 //!
@@ -47,11 +49,12 @@ pub use allocator::TallyAlloc;
 pub use config::{Config, OnMismatch, Symbolize, TraceReuse};
 pub use environment::EnvError;
 pub use every::{Every, Tick};
+pub use heaptally_profile::export;
 pub use heaptally_profile::{
     AGES, Captures, Counter, Counts, Diff, DiffRow, Elders, Fate, Frame, Grouping, History, HistoryLimits, Lifetimes,
     Line, Location, Losses, Mapping, ModuleUse, NodeId, Overhead, Peak, PeakBytes, Point, Rank, RegionReport, Row,
-    Site, SiteKind, SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, ThreadRow, TickNumber,
-    Totals, UnknownFrees, Violation,
+    Segment, Site, SiteKind, SitePoint, Snapshot, Span, Suspect, Suspects, SymbolQuality, SymbolVerdict, ThreadRow,
+    TickNumber, Totals, UnknownFrees, Violation,
 };
 pub use module_name::ModuleError;
 pub use process_region::ProcessRegion;

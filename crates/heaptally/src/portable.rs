@@ -15,7 +15,9 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
-use heaptally_profile::{Counts, Peak, PeakBytes, Site, SiteKind, Snapshot, SnapshotParts, Totals};
+use heaptally_profile::{
+    Counts, History, HistoryLimits, Peak, PeakBytes, Site, SiteKind, Snapshot, SnapshotParts, Totals,
+};
 
 use crate::module_name::normalize;
 use crate::{Config, ModuleError, StartError, SymbolTable, TallyAlloc};
@@ -142,6 +144,14 @@ pub(crate) fn snapshot() -> Snapshot {
 
 pub(crate) fn peak() -> Peak {
     Peak::new(PeakBytes::default(), snapshot())
+}
+
+pub(crate) fn history() -> History {
+    History::new(HistoryLimits::DEFAULT)
+}
+
+pub(crate) fn snapshot_with_history() -> (Snapshot, History) {
+    (snapshot(), history())
 }
 
 pub(crate) fn set_paused(_: bool) {}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::every::{self, Every, Tick};
 use crate::{
-    Config, Counts, ModuleError, Peak, ProcessRegion, Region, Snapshot, StartError, SymbolTable, Totals, engine,
+    Config, Counts, History, ModuleError, Peak, ProcessRegion, Region, Snapshot, StartError, Suspects, SymbolTable,
+    Totals, engine,
 };
 
 /// Running tracking. A handle: copies are the same, dropping it stops nothing.
@@ -138,6 +139,51 @@ impl Tally {
     /// ```
     pub fn peak(&self) -> Peak {
         engine::peak()
+    }
+
+    /// The heap over time: what the aggregator has recorded since [`start`], a point each second unless
+    /// [`Config::history_period`] says otherwise; empty with [`Config::without_history`].
+    ///
+    /// A copy, made by the aggregator in some microseconds, for which the caller waits as for a [`snapshot`]; nothing is
+    /// read or symbolized for it. It shares the sites of its points with the history that goes on, so it takes 46 KB of
+    /// its own, and up to 4.1 MB once these have been thinned out there; charged to "(heaptally itself)" until it is
+    /// dropped. A forked child begins with an empty one.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # let tally = heaptally::tally().unwrap();
+    /// let history = tally.history();
+    /// if let Some(change) = history.since(Duration::from_secs(86_400)) {
+    ///     println!("{:+} bytes in {:?}", change.program().live_bytes(), change.elapsed());
+    /// }
+    /// ```
+    pub fn history(&self) -> History {
+        engine::history()
+    }
+
+    /// The functions that may leak: those that have grown steadily up to now, by the history. Print it for a table with
+    /// the evidence; see [`Suspects`].
+    ///
+    /// Takes a snapshot, see [`snapshot`], and the history of the same moment. There is nothing to say before the history
+    /// has 8 points over 8 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[global_allocator]
+    /// static ALLOC: heaptally::TallyAlloc = heaptally::TallyAlloc::system();
+    ///
+    /// # fn main() -> Result<(), heaptally::StartError> {
+    /// let tally = heaptally::start(heaptally::config!())?;
+    /// println!("{}", tally.suspects());
+    /// assert!(tally.suspects().is_too_short());
+    /// # Ok(()) }
+    /// ```
+    pub fn suspects(&self) -> Suspects {
+        let (snapshot, history) = engine::snapshot_with_history();
+        engine::internal(|| snapshot.suspects(&history))
     }
 
     /// Charges new allocations to the row "(paused)" and takes no more stacks, until [`Tally::resume`]. Frees are

@@ -3,10 +3,10 @@
 //! One thread named `heaptally`, all signals blocked. It sleeps until the doorbell rings, because a ring has filled up a
 //! little or somebody wants a snapshot, or until the next tick. Its priority is that of the others: who asks waits for it, and without privileges a
 //! lowered one could not be raised again. What is symbolized is symbolized here, on a stack of known size, under no
-//! lock of ours; who asks waits for the answer. Idle it only ticks, four times a second.
+//! lock of ours; who asks waits for the answer. Idle it only ticks, four times a second, and records the history.
 //!
 //! A forked child has no such thread. It leaks the parent's object, whose locks may be held for ever by threads that
-//! do not exist here, and starts another at its first snapshot, over the same store and rings.
+//! do not exist here, and starts another at its first snapshot, over the same store and rings, with an empty history.
 #![allow(unsafe_code, reason = "leaks itself, and is reached through an atomic pointer")]
 
 use std::collections::VecDeque;
@@ -17,10 +17,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{io, mem, ptr, thread};
 
 use heaptally_capture::PROCESS;
-use heaptally_profile::{Peak, Snapshot};
+use heaptally_profile::{History, Peak, Snapshot};
 
 use super::collector::Collector;
 use super::module_filter::ModuleFilter;
+use super::recorder::Recorder;
 use super::reply::{Promise, promise};
 use super::symbolizer::Symbolizer;
 use super::{fork, internal};
@@ -50,6 +51,8 @@ pub(crate) struct Aggregator {
 enum Request {
     Snapshot(Promise<Snapshot>),
     Peak(Promise<Peak>),
+    History(Promise<History>),
+    SnapshotWithHistory(Promise<(Snapshot, History)>),
     SetFilter(ModuleFilter, Promise<()>),
 }
 
@@ -87,6 +90,16 @@ impl Aggregator {
         self.ask(Request::Peak)
     }
 
+    /// A copy of the history; `None` when the aggregator failed.
+    pub(crate) fn history(&self) -> Option<History> {
+        self.ask(Request::History)
+    }
+
+    /// A snapshot of now, and the history up to it; `None` when the aggregator failed.
+    pub(crate) fn snapshot_with_history(&self) -> Option<(Snapshot, History)> {
+        self.ask(Request::SnapshotWithHistory)
+    }
+
     pub(crate) fn symbol_table(&self) -> SymbolTable {
         self.table.clone()
     }
@@ -110,6 +123,7 @@ impl Aggregator {
         let symbolizer =
             if notes.is_empty() { Symbolizer::new(config.symbolize) } else { Symbolizer::addresses_only() };
         let generation = fork::generation();
+        let recorder = Recorder::new(config.history, config.history_period);
         let aggregator: &'static Self = Box::leak(Box::new(Self {
             generation,
             requests: Mutex::default(),
@@ -121,7 +135,7 @@ impl Aggregator {
         let body = move || {
             internal(|| {
                 if installed.recv().is_ok() {
-                    aggregator.run(Collector::new(filter, symbolizer, aggregator.symbol_table(), notes));
+                    aggregator.run(Collector::new(filter, symbolizer, aggregator.symbol_table(), recorder, notes));
                 }
             });
         };
@@ -172,6 +186,7 @@ impl Aggregator {
                 collector.drain();
                 collector.watch_peak();
                 requests.into_iter().for_each(|request| serve(&mut collector, request));
+                collector.record();
                 collector.release_caches();
             }));
         }
@@ -188,6 +203,8 @@ fn serve(collector: &mut Collector, request: Request) {
     match request {
         Request::Snapshot(promise) => promise.keep(collector.snapshot()),
         Request::Peak(promise) => promise.keep(collector.peak()),
+        Request::History(promise) => promise.keep(collector.history().clone()),
+        Request::SnapshotWithHistory(promise) => promise.keep((collector.snapshot(), collector.history().clone())),
         Request::SetFilter(filter, promise) => {
             collector.set_filter(filter);
             promise.keep(());

@@ -1,4 +1,5 @@
-//! Makes snapshots: reads the counters, drains the rings, symbolizes what is new, finds owners, merges.
+//! Makes snapshots: reads the counters, drains the rings, symbolizes what is new, finds owners, merges. Records points
+//! of the history: reads the counters and drains, no more.
 //!
 //! Owned by the aggregator and run on its thread alone; allocates freely, and all of it is charged to "(heaptally
 //! itself)".
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use ahash::{HashMap, HashMapExt};
 use heaptally_capture::{StackId, census};
 use heaptally_profile::{
-    ChunkedBuilder, Frame, Line, ModuleUse, NodeId, Peak, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
+    ChunkedBuilder, Frame, History, Line, ModuleUse, NodeId, Peak, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
     StackTables,
 };
 
@@ -20,6 +21,7 @@ use super::module_filter::ModuleFilter;
 use super::own_cost;
 use super::owners::Owners;
 use super::peak_watch::{self, Captured, PeakWatch};
+use super::recorder::Recorder;
 use super::stack_store::{Appender, STORE, TRUNCATED_IP};
 use super::symbolizer::Symbolizer;
 use super::ticker::Ticker;
@@ -45,6 +47,7 @@ pub(crate) struct Collector {
     owners: Owners,
     table: SymbolTable,
     reading: Reading,
+    recorder: Recorder,
     sequence: u64,
     symbolize_time: Duration,
     notes: Vec<String>,
@@ -54,7 +57,13 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) fn new(filter: ModuleFilter, symbolizer: Symbolizer, table: SymbolTable, notes: Vec<String>) -> Self {
+    pub(crate) fn new(
+        filter: ModuleFilter,
+        symbolizer: Symbolizer,
+        table: SymbolTable,
+        recorder: Recorder,
+        notes: Vec<String>,
+    ) -> Self {
         Self {
             appender: Appender::new(),
             symbolizer,
@@ -65,6 +74,7 @@ impl Collector {
             owners: Owners::new(filter),
             table,
             reading: Reading::default(),
+            recorder,
             sequence: 0,
             symbolize_time: Duration::ZERO,
             notes,
@@ -99,17 +109,41 @@ impl Collector {
         }
     }
 
+    /// Records a point of the history, if one is due. To be called at every tick.
+    pub(crate) fn record(&mut self) {
+        let begun = self.started.elapsed();
+        if !self.recorder.is_due(begun) {
+            return;
+        }
+        let used_ns = own_cost::thread_cpu_ns();
+        // Without memory there is no point: the next one may find some.
+        if self.reading.read().is_ok() {
+            // After the counters, as that of a snapshot is before them: no time between the two is told too long.
+            let elapsed = self.started.elapsed();
+            // Every id they name has its record in a ring or in the store.
+            self.drain();
+            self.recorder.push(&self.reading, elapsed);
+        }
+        self.recorder.rest_after(begun, Duration::from_nanos(own_cost::thread_cpu_ns() - used_ns));
+    }
+
+    /// What was recorded.
+    pub(crate) fn history(&self) -> &History {
+        self.recorder.history()
+    }
+
     /// The heap now.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         let begun = Instant::now();
         let read = self.reading.make_room().and_then(|()| {
             // Before the counters: what symbolizing new stacks takes is in the snapshot that it is done for.
             self.mirror_stacks();
-            self.reading.read()
+            let elapsed = self.started.elapsed();
+            self.reading.read().map(|()| elapsed)
         });
-        if read.is_err() {
+        let Ok(elapsed) = read else {
             return totals_only(SiteKind::NoStack, vec![NO_MEMORY.to_owned()]);
-        }
+        };
         // After the counters: every id they name has its record in a ring or in the store. Few are new since above.
         self.mirror_stacks();
         self.sequence += 1;
@@ -119,6 +153,8 @@ impl Collector {
         let threads = self.reading.threads.rows();
         let internal = self.reading.rows[StackId::INTERNAL.index()].counts;
         let mut overhead = own_cost::overhead(internal, self.reading.totals);
+        overhead.history_bytes = self.recorder.bytes() as u64;
+        overhead.history_limit_bytes = self.recorder.limit_bytes() as u64;
         overhead.aggregator_cpu_ns = own_cost::thread_cpu_ns();
         overhead.symbolize_ns = self.symbolize_time.as_nanos() as u64;
         overhead.snapshot_ns = begun.elapsed().as_nanos() as u64;
@@ -136,7 +172,7 @@ impl Collector {
             resident_bytes: own_cost::resident_bytes(),
             modules,
             peak: Some(peak_watch::peak_bytes()),
-            elapsed: self.started.elapsed(),
+            elapsed,
             tick: self.reading.tick,
             notes: self.notes.clone(),
         })

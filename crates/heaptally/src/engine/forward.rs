@@ -204,7 +204,7 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
         // SAFETY: the block is the caller's until the inner allocator has it back, which is given this layout; the state
         // is this thread's.
         unsafe {
-            let Some(state) = thread::tracked(head) else { return self.dealloc_slow(address, layout) };
+            let Some(state) = thread::marked(head) else { return self.dealloc_slow(address, layout) };
             match hook::freed_tracked::<false>(state, block, sp) {
                 Counted::Whole => {
                     self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
@@ -299,6 +299,31 @@ unsafe fn count_allocated_tracked(
     unsafe {
         if let Some(state) = thread::tracked(head)
             && let Some(address) = hook::allocated_tracked(state, Block { address, size }, Entry { pc, sp, fp })
+        {
+            return address;
+        }
+        count_allocated_paused(address, size, pc, sp, fp, head)
+    }
+}
+
+/// The same of a thread that is not tracked.
+///
+/// # Safety
+///
+/// As for [`count_allocated_tracked`].
+#[inline(never)]
+unsafe fn count_allocated_paused(
+    address: *mut u8,
+    size: usize,
+    pc: usize,
+    sp: usize,
+    fp: usize,
+    head: &'static Head,
+) -> *mut u8 {
+    // SAFETY: the caller's.
+    unsafe {
+        if let Some(state) = thread::paused(head)
+            && let Some(address) = hook::allocated_paused(state, Block { address, size }, sp)
         {
             return address;
         }

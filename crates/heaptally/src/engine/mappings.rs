@@ -6,11 +6,10 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::fs;
-use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 
-use heaptally_profile::Mapping;
+use heaptally_profile::{Mapping, Segment};
 
 /// What opens the program's executable even after it was replaced on disk.
 const MAIN_FILE: &str = "/proc/self/exe";
@@ -22,7 +21,7 @@ const VDSO: &str = "[vdso]";
 #[derive(Debug, Default)]
 pub(crate) struct Mappings {
     /// Executable segments, sorted by address. They do not overlap.
-    segments: Vec<Segment>,
+    segments: Vec<Placed>,
     main: Option<Arc<Mapping>>,
     /// How many files the loader had loaded and unloaded; `None` before the first look.
     changes: Option<Changes>,
@@ -35,9 +34,10 @@ struct Changes {
     unloaded: u64,
 }
 
+/// An executable segment, and the file that it is of.
 #[derive(Debug)]
-struct Segment {
-    addresses: Range<u64>,
+struct Placed {
+    segment: Segment,
     mapping: Arc<Mapping>,
 }
 
@@ -64,21 +64,25 @@ impl Mappings {
         for (index, file) in look.files.into_iter().enumerate() {
             // The executable comes first, without a name.
             let is_main = index == 0;
-            let mapping =
-                self.keep(Mapping { path: file_path(&file, is_main), build_id: file.build_id, start: file.bias });
-            segments.extend(file.segments.into_iter().map(|addresses| Segment { addresses, mapping: mapping.clone() }));
+            let mapping = self.keep(Mapping {
+                path: file_path(&file, is_main),
+                build_id: file.build_id,
+                start: file.bias,
+                segments: file.segments,
+            });
+            segments.extend(mapping.segments.iter().map(|&segment| Placed { segment, mapping: mapping.clone() }));
             if is_main {
                 self.main = Some(mapping);
             }
         }
-        segments.sort_unstable_by_key(|segment| segment.addresses.start);
+        segments.sort_unstable_by_key(|placed| placed.segment.start);
         self.segments = segments;
         self.changes = look.changes;
     }
 
     /// The files seen at the last look, each as often as it has executable segments.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Mapping>> {
-        self.segments.iter().map(|segment| &segment.mapping)
+        self.segments.iter().map(|placed| &placed.mapping)
     }
 
     /// Whether a mapping is the program's own executable. False before the first look.
@@ -92,9 +96,9 @@ impl Mappings {
     }
 
     fn lookup(&self, address: u64) -> Option<&Arc<Mapping>> {
-        let next = self.segments.partition_point(|segment| segment.addresses.start <= address);
-        let segment = self.segments.get(next.checked_sub(1)?)?;
-        segment.addresses.contains(&address).then_some(&segment.mapping)
+        let next = self.segments.partition_point(|placed| placed.segment.start <= address);
+        let placed = self.segments.get(next.checked_sub(1)?)?;
+        (address < placed.segment.limit).then_some(&placed.mapping)
     }
 
     fn keep(&self, mapping: Mapping) -> Arc<Mapping> {
@@ -116,7 +120,7 @@ struct LoadedFile {
     name: String,
     bias: u64,
     build_id: Option<String>,
-    segments: Vec<Range<u64>>,
+    segments: Vec<Segment>,
 }
 
 fn file_path(file: &LoadedFile, is_main: bool) -> String {
@@ -125,7 +129,7 @@ fn file_path(file: &LoadedFile, is_main: bool) -> String {
     if is_main {
         let path = fs::read_link(MAIN_FILE).map(|path| path.to_string_lossy().into_owned());
         path.unwrap_or_else(|_| MAIN_FILE.into())
-    } else if vdso != 0 && file.segments.iter().any(|segment| segment.contains(&vdso)) {
+    } else if vdso != 0 && file.segments.iter().any(|segment| (segment.start..segment.limit).contains(&vdso)) {
         VDSO.into()
     } else {
         file.name.clone()
@@ -161,21 +165,23 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, look: *m
     };
     let in_memory = |header: &libc::Elf64_Phdr| {
         let start = info.dlpi_addr.wrapping_add(header.p_vaddr);
-        start..start.saturating_add(header.p_memsz)
+        Segment { start, limit: start.saturating_add(header.p_memsz), offset: header.p_offset }
     };
     let loaded = |flag: u32| {
         headers.iter().filter(move |header| header.p_type == libc::PT_LOAD && header.p_flags & flag != 0).map(in_memory)
     };
     let build_id = headers.iter().filter(|header| header.p_type == libc::PT_NOTE).find_map(|header| {
         let notes = in_memory(header);
-        loaded(libc::PF_R).find(|segment| segment.start <= notes.start && notes.end <= segment.end)?;
+        loaded(libc::PF_R).find(|segment| segment.start <= notes.start && notes.limit <= segment.limit)?;
         let length = usize::try_from(header.p_memsz).ok()?;
         // SAFETY: the notes lie inside a readable segment of a file that stays loaded while the
         // loader's lock is held, and nothing writes to them.
         let notes = unsafe { slice::from_raw_parts(notes.start as *const u8, length) };
         build_id(notes, if header.p_align == 8 { 8 } else { 4 })
     });
-    look.files.push(LoadedFile { name, bias: info.dlpi_addr, build_id, segments: loaded(libc::PF_X).collect() });
+    let mut segments: Vec<Segment> = loaded(libc::PF_X).collect();
+    segments.sort_unstable_by_key(|segment| segment.start);
+    look.files.push(LoadedFile { name, bias: info.dlpi_addr, build_id, segments });
     0
 }
 
@@ -215,6 +221,13 @@ mod tests {
         assert_eq!(mapping.path, std::env::current_exe().unwrap().to_str().unwrap());
         assert_eq!(mappings.file(&mapping), Some("/proc/self/exe"));
         assert!(address > mapping.start);
+        let segment = mapping.segment(address + 1).unwrap();
+        // What was loaded is what lies in the file.
+        let file = std::fs::read(&mapping.path).unwrap();
+        let at = (address - segment.start + segment.offset) as usize;
+        // SAFETY: the code of the function, which is longer than 16 bytes and stays where it is.
+        let code = unsafe { slice::from_raw_parts(address as *const u8, 16) };
+        assert_eq!(file[at..at + 16], *code);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod node_index;
 mod own_cost;
 mod owners;
 mod peak_watch;
+mod recorder;
 mod reply;
 mod stack_store;
 mod symbolizer;
@@ -28,7 +29,7 @@ mod ticker;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, Tick, census};
-use heaptally_profile::{Counts, Peak, Site, SiteKind, Snapshot, SnapshotParts, Totals};
+use heaptally_profile::{Counts, History, HistoryLimits, Peak, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
 use aggregator::Aggregator;
@@ -143,12 +144,20 @@ pub(crate) fn peak() -> Peak {
     peak.unwrap_or_else(|| Peak::new(peak_watch::peak_bytes(), Snapshot::from_parts(SnapshotParts::default())))
 }
 
+pub(crate) fn history() -> History {
+    let history = internal(|| Aggregator::current().and_then(Aggregator::history));
+    history.unwrap_or(History::new(HistoryLimits::DEFAULT))
+}
+
+pub(crate) fn snapshot_with_history() -> (Snapshot, History) {
+    let both = internal(|| Aggregator::current().and_then(Aggregator::snapshot_with_history));
+    both.unwrap_or_else(|| (snapshot(), History::new(HistoryLimits::DEFAULT)))
+}
+
 pub(crate) fn set_paused(paused: bool) {
     PROCESS.mode.set(if paused { Mode::Paused } else { Mode::On });
-    // Whoever finds its gate open reads the mode; after the end of a pause that is everybody.
-    if paused {
-        PROCESS.registry.open_gates();
-    }
+    // Whoever finds its gate open reads the mode.
+    PROCESS.registry.open_gates();
 }
 
 pub(crate) fn set_modules(modules: Vec<String>) -> Result<(), ModuleError> {

@@ -52,8 +52,31 @@ pub(crate) fn head() -> &'static Head {
 /// The state that a head begins, if it says that its owner's allocations are tracked.
 #[inline(always)]
 pub(crate) fn tracked(head: &'static Head) -> Option<&'static ThreadState> {
+    // SAFETY: a tracked head is marked.
+    head.is_tracked().then(|| unsafe { state_of(head) })
+}
+
+/// The same, if they are paused.
+#[inline]
+pub(crate) fn paused(head: &'static Head) -> Option<&'static ThreadState> {
+    // SAFETY: as in `tracked`.
+    head.is_paused().then(|| unsafe { state_of(head) })
+}
+
+/// The same, if they are one or the other.
+#[inline(always)]
+pub(crate) fn marked(head: &'static Head) -> Option<&'static ThreadState> {
+    // SAFETY: as in `tracked`.
+    head.is_marked().then(|| unsafe { state_of(head) })
+}
+
+/// # Safety
+///
+/// The head is marked.
+#[inline(always)]
+unsafe fn state_of(head: &'static Head) -> &'static ThreadState {
     // SAFETY: only the head of a state is ever marked, and `head` has the provenance of the whole.
-    head.is_tracked().then(|| unsafe { &*ptr::from_ref(head).cast::<ThreadState>() })
+    unsafe { &*ptr::from_ref(head).cast::<ThreadState>() }
 }
 
 /// The calling thread's state; `None` for a thread that has none, or none yet.

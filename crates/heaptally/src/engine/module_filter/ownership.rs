@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn mapping(path: &str) -> Arc<Mapping> {
-        Arc::new(Mapping { path: path.into(), build_id: None, start: 0 })
+        Arc::new(Mapping { path: path.into(), build_id: None, start: 0, segments: Vec::new() })
     }
 
     fn frame(path: &str, functions: &[&str]) -> Frame {
