@@ -1,5 +1,5 @@
 //! What the server answers: the right status and type for each path, deltas side by side, and nothing to strangers.
-#![cfg(all(not(heaptally_portable), feature = "http"))]
+#![cfg(not(heaptally_portable))]
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -99,9 +99,8 @@ fn every_path_is_answered_and_nothing_else() {
     // Two deltas at once, and others meanwhile; what is allocated in the time is in both.
     let begun = Instant::now();
     thread::scope(|scope| {
-        let deltas = [2, 3].map(|seconds| {
-            scope.spawn(move || get(address, &format!("/debug/pprof/heap?seconds={seconds}")))
-        });
+        let deltas =
+            [2, 3].map(|seconds| scope.spawn(move || get(address, &format!("/debug/pprof/heap?seconds={seconds}"))));
         thread::sleep(Duration::from_millis(500));
         assert_answers(address, "/metrics", "200", "text/plain; version=0.0.4; charset=utf-8");
         assert!(begun.elapsed() < Duration::from_secs(2), "the deltas held up another request");

@@ -62,7 +62,7 @@ impl SiteKind {
     }
 
     /// Whether the row has blocks of the program: not heaptally's own, and not frees that are in no total.
-    pub(crate) fn is_program(self) -> bool {
+    pub fn is_program(self) -> bool {
         !matches!(self, Self::Internal | Self::UnknownFrees)
     }
 }

@@ -60,17 +60,18 @@ async fn main() -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
     println!("visit http://{address}/visit/NAME, the heap is at http://{address}/heap/");
-    let service = Router::new()
-        .route("/visit/{name}", get(visit))
-        .route("/heap/", get(heap))
-        .route("/heap/{*path}", get(heap));
+    let service =
+        Router::new().route("/visit/{name}", get(visit)).route("/heap/", get(heap)).route("/heap/{*path}", get(heap));
     let serving = tokio::spawn(async { axum::serve(listener, service).await });
     if words.get(1).is_none_or(|word| word != "check") {
         return serving.await?;
     }
-    for path in ["/visit/ada", "/heap/", "/heap/top.json", "/heap/metrics?top=3", "/heap/debug/pprof/heap", "/heap/no"] {
+    for path in ["/visit/ada", "/heap/", "/heap/top.json", "/heap/metrics?top=3", "/heap/debug/pprof/heap", "/heap/no"]
+    {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+            .await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         let line = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();

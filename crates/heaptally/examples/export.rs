@@ -68,7 +68,10 @@ fn run(format: &str, file: &str) -> Result<ExitCode, Box<dyn Error>> {
         #[cfg(feature = "json")]
         "json" => Some(heaptally::export::json::write(&snapshot, &mut out)),
         #[cfg(feature = "pprof")]
-        "pprof" => Some(heaptally::export::pprof::write(&snapshot, std::time::SystemTime::now(), &mut out)),
+        "pprof" => {
+            let taken = std::time::SystemTime::now();
+            Some(heaptally::export::pprof::write(&snapshot, heaptally::Rank::LiveBytes, taken, &mut out))
+        }
         #[cfg(feature = "prometheus")]
         "prometheus" => Some(heaptally::export::prometheus::write(&snapshot, 20, &mut out)),
         _ => None,

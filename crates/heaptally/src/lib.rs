@@ -37,6 +37,8 @@ mod engine;
 mod engine;
 mod environment;
 mod every;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod leaktracer;
 mod module_name;
 mod process_region;

@@ -18,6 +18,7 @@ use self::tables::Tables;
 use crate::counts::Counts;
 use crate::diff::Diff;
 use crate::export::sample::{self, Sample};
+use crate::row::Rank;
 use crate::snapshot::Snapshot;
 
 /// Samples in one part.
@@ -35,7 +36,7 @@ const SAMPLE_TYPES: [(&str, &str); 4] =
 /// Pseudo-rows are stacks of one frame named like them; frees without a known allocation, which no total contains, are
 /// left out. Notes and losses are the profile's comments.
 ///
-/// `taken` is the time of the snapshot.
+/// `shown` is the value that a reader shows unless asked for another, and `taken` the time of the snapshot.
 ///
 /// # Errors
 ///
@@ -46,27 +47,29 @@ const SAMPLE_TYPES: [(&str, &str); 4] =
 /// ```
 /// use std::time::SystemTime;
 ///
+/// use heaptally_profile::Rank;
 /// use heaptally_profile::export::pprof;
 /// # use heaptally_profile::{Snapshot, SnapshotParts};
 /// # let snapshot = Snapshot::from_parts(SnapshotParts::default());
 ///
 /// let mut profile = Vec::new();
-/// pprof::write(&snapshot, SystemTime::now(), &mut profile)?;
+/// pprof::write(&snapshot, Rank::LiveBytes, SystemTime::now(), &mut profile)?;
 /// assert_eq!(profile[..2], [0x1f, 0x8b], "the first bytes of gzip");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write(snapshot: &Snapshot, taken: SystemTime, out: impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, shown: Rank, taken: SystemTime, out: impl Write) -> io::Result<()> {
     let mut comments: Vec<&str> = snapshot.notes().iter().map(String::as_str).collect();
     let losses = snapshot.losses().to_string();
     comments.extend(losses.lines());
-    write_samples(sample::of_snapshot(snapshot), &comments, snapshot.elapsed(), taken, out)
+    let head = Head { shown, comments: &comments, elapsed: snapshot.elapsed(), taken };
+    write_samples(sample::of_snapshot(snapshot), head, out)
 }
 
 /// Writes the change between two snapshots as a profile of pprof, like [`write`](fn@write).
 ///
 /// Values are what was allocated in between, and by how much the live numbers grew: less than zero where more was freed.
 /// Made of a difference [by stack](crate::Grouping::Stack) it has stacks; of any other, each row is a stack of one frame.
-/// `taken` is the time of the later snapshot.
+/// `shown` is as there, and `taken` the time of the later snapshot.
 ///
 /// # Errors
 ///
@@ -77,32 +80,27 @@ pub fn write(snapshot: &Snapshot, taken: SystemTime, out: impl Write) -> io::Res
 /// ```
 /// use std::time::SystemTime;
 ///
-/// use heaptally_profile::Grouping;
+/// use heaptally_profile::{Grouping, Rank};
 /// use heaptally_profile::export::pprof;
 /// # use heaptally_profile::{Snapshot, SnapshotParts};
 /// # let [earlier, later] = [SnapshotParts::default(), SnapshotParts::default()].map(Snapshot::from_parts);
 ///
 /// let diff = later.since_by(&earlier, Grouping::Stack);
 /// let mut profile = Vec::new();
-/// pprof::write_diff(&diff, SystemTime::now(), &mut profile)?;
+/// pprof::write_diff(&diff, Rank::LiveBytes, SystemTime::now(), &mut profile)?;
 /// # assert!(!profile.is_empty());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write_diff(diff: &Diff, taken: SystemTime, out: impl Write) -> io::Result<()> {
-    write_samples(sample::of_diff(diff), &[], diff.elapsed(), taken, out)
+pub fn write_diff(diff: &Diff, shown: Rank, taken: SystemTime, out: impl Write) -> io::Result<()> {
+    let head = Head { shown, comments: &[], elapsed: diff.elapsed(), taken };
+    write_samples(sample::of_diff(diff), head, out)
 }
 
-fn write_samples<'a>(
-    samples: impl Iterator<Item = Sample<'a>>,
-    comments: &'a [&'a str],
-    elapsed: Duration,
-    taken: SystemTime,
-    out: impl Write,
-) -> io::Result<()> {
+fn write_samples<'a>(samples: impl Iterator<Item = Sample<'a>>, head: Head<'a>, out: impl Write) -> io::Result<()> {
     // As Go's runtime does: whoever asks for a profile waits for it.
     let mut out = Parts { gzip: GzEncoder::new(out, Compression::fast()), encoded: Vec::new() };
     let mut tables = Tables::new();
-    head(&mut tables, comments, elapsed, taken);
+    head.begin(&mut tables);
     for sample in samples {
         let location_id = tables.stack(&sample);
         tables.part.sample.push(messages::Sample { location_id, value: values(sample.counts).into() });
@@ -115,28 +113,44 @@ fn write_samples<'a>(
     out.gzip.finish()?.flush()
 }
 
-/// Everything that is there once.
-fn head<'a>(tables: &mut Tables<'a>, comments: &'a [&'a str], elapsed: Duration, taken: SystemTime) {
-    let mut value_type = |(name, unit)| ValueType { r#type: tables.string(name), unit: tables.string(unit) };
-    let sample_type: Vec<ValueType> = SAMPLE_TYPES.map(&mut value_type).into();
-    let period_type = value_type(("space", "bytes"));
-    let comment = comments.iter().map(|comment| tables.string(comment)).collect();
-    let string_table = std::mem::take(&mut tables.part.string_table);
-    tables.part = Profile {
-        default_sample_type: sample_type[3].r#type,
-        sample_type,
-        period_type: Some(period_type),
-        // Every byte is counted.
-        period: 1,
-        comment,
-        time_nanos: match taken.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => nanos(since),
-            Err(before) => -nanos(before.duration()),
-        },
-        duration_nanos: nanos(elapsed),
-        string_table,
-        ..Profile::default()
-    };
+/// What a profile has once.
+struct Head<'a> {
+    shown: Rank,
+    comments: &'a [&'a str],
+    elapsed: Duration,
+    taken: SystemTime,
+}
+
+impl<'a> Head<'a> {
+    /// Makes it the first part.
+    fn begin(&self, tables: &mut Tables<'a>) {
+        let mut value_type = |(name, unit)| ValueType { r#type: tables.string(name), unit: tables.string(unit) };
+        let sample_type: Vec<ValueType> = SAMPLE_TYPES.map(&mut value_type).into();
+        let period_type = value_type(("space", "bytes"));
+        let comment = self.comments.iter().map(|comment| tables.string(comment)).collect();
+        let string_table = std::mem::take(&mut tables.part.string_table);
+        let shown = match self.shown {
+            Rank::AllocatedBlocks => 0,
+            Rank::AllocatedBytes => 1,
+            Rank::LiveBlocks => 2,
+            Rank::LiveBytes => 3,
+        };
+        tables.part = Profile {
+            default_sample_type: sample_type[shown].r#type,
+            sample_type,
+            period_type: Some(period_type),
+            // Every byte is counted.
+            period: 1,
+            comment,
+            time_nanos: match self.taken.duration_since(SystemTime::UNIX_EPOCH) {
+                Ok(since) => nanos(since),
+                Err(before) => -nanos(before.duration()),
+            },
+            duration_nanos: nanos(self.elapsed),
+            string_table,
+            ..Profile::default()
+        };
+    }
 }
 
 /// In the order of [`SAMPLE_TYPES`].

@@ -6,6 +6,8 @@
 //! all the time and leak nothing. Every second the program prints a snapshot and what changed since the one before.
 //! It ends by naming the function that grew in every second, and fails unless that function holds exactly sessions x
 //! bytes per session.
+//!
+//! With `--features http`, and an address in HEAP_ADDRESS such as 127.0.0.1:6060, the heap can be looked at there meanwhile.
 
 mod client;
 mod pages;
@@ -37,6 +39,9 @@ fn main() {
     let sessions = sessions_argument().unwrap_or_else(|error| fail(error, 2));
     // A service would log the error and go on; this program has nothing to show without heaptally.
     let tally = heaptally::start(heaptally::config!()).unwrap_or_else(|error| fail(error, 1));
+    #[cfg(feature = "http")]
+    let _server =
+        env::var("HEAP_ADDRESS").map(|address| heaptally::http::serve(address).unwrap_or_else(|error| fail(error, 2)));
     run(tally, sessions).unwrap_or_else(|error| fail(error, 1));
 }
 

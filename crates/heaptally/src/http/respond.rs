@@ -1,7 +1,7 @@
 //! What is answered to a path and a query: a function, for any server.
 
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use std::{fmt, thread};
 
 use heaptally_profile::export::{flamegraph, json, pprof, prometheus};
@@ -28,7 +28,12 @@ pub struct Response {
 impl Response {
     /// A plain sentence.
     pub(super) fn sentence(status: u16, sentence: impl fmt::Display) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", file_name: None, body: format!("{sentence}\n").into() }
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            file_name: None,
+            body: format!("{sentence}\n").into(),
+        }
     }
 
     fn ok(content_type: &'static str, body: Vec<u8>) -> Self {
@@ -117,8 +122,8 @@ fn route(path: &str, mut query: Query<'_>) -> Result<Response, Refusal> {
             query.finish()?;
             Ok(Response::ok("text/html; charset=utf-8", PAGE.into()))
         }
-        "/debug/pprof/heap" => profile(query, "heap.pb.gz", pprof::SampleType::InuseSpace),
-        "/debug/pprof/allocs" => profile(query, "allocs.pb.gz", pprof::SampleType::AllocSpace),
+        "/debug/pprof/heap" => profile(query, "heap.pb.gz", Rank::LiveBytes),
+        "/debug/pprof/allocs" => profile(query, "allocs.pb.gz", Rank::AllocatedBytes),
         "/flamegraph.svg" => {
             let value = value(&mut query)?;
             query.finish()?;
@@ -129,7 +134,7 @@ fn route(path: &str, mut query: Query<'_>) -> Result<Response, Refusal> {
             let rows = query.number("top", 0..=MOST_ROWS)?.unwrap_or(DEFAULT_ROWS);
             query.finish()?;
             prometheus::write(&crate::snapshot(), rows, &mut body)?;
-            Ok(Response::ok("text/plain; version=0.0.4; charset=utf-8", body))
+            Ok(Response::ok(prometheus::CONTENT_TYPE, body))
         }
         "/snapshot.json" => {
             query.finish()?;
@@ -172,26 +177,23 @@ fn value(query: &mut Query<'_>) -> Result<Rank, String> {
 
 /// A profile of now, or of the seconds to come. The parameters are those of Go's `net/http/pprof`; `gc` asks for a
 /// collection there, of which there is none here.
-fn profile(
-    mut query: Query<'_>,
-    file_name: &'static str,
-    default: pprof::SampleType,
-) -> Result<Response, Refusal> {
+fn profile(mut query: Query<'_>, file_name: &'static str, shown: Rank) -> Result<Response, Refusal> {
     let seconds = query.number("seconds", 1..=MOST_SECONDS)?;
     query.number("gc", 0..=1_u8)?;
     if query.number("debug", 0..=2_u8)?.is_some_and(|level| level > 0) {
-        return Err(Refusal::Parameter("`debug` asks for text, which `/` and `/suspects` have; leave it out".to_owned()));
+        return Err(Refusal::Parameter(
+            "`debug` asks for text, which `/` and `/suspects` have; leave it out".to_owned(),
+        ));
     }
     query.finish()?;
     let mut body = Vec::new();
-    let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let before = crate::snapshot();
     match seconds {
-        None => pprof::write(&before, taken, default, &mut body)?,
+        None => pprof::write(&before, shown, SystemTime::now(), &mut body)?,
         Some(seconds) => {
             thread::sleep(Duration::from_secs(seconds));
             let change = crate::snapshot().since_by(&before, Grouping::Stack);
-            pprof::write_diff(&change, taken, default, &mut body)?;
+            pprof::write_diff(&change, shown, SystemTime::now(), &mut body)?;
         }
     }
     Ok(Response { file_name: Some(file_name), ..Response::ok("application/octet-stream", body) })

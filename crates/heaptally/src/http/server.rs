@@ -199,7 +199,9 @@ fn send(request: Request, response: &Response) {
         response.body(),
         Some(response.body().len()),
         None,
-    );
+    )
+    // The length is known.
+    .with_chunked_threshold(usize::MAX);
     // Whoever asked may have gone.
     _ = request.respond(answer);
 }
@@ -213,7 +215,9 @@ mod tests {
         for host in ["localhost", "LOCALHOST:6060", "127.0.0.1", "127.0.0.1:80", "127.9.9.9", "[::1]:6060", "[::1]"] {
             assert!(is_local(host), "{host}");
         }
-        for host in ["", "example.com", "localhost.example.com:6060", "127.0.0.1.example.com", "10.0.0.1", "[2001:db8::1]:80"] {
+        for host in
+            ["", "example.com", "localhost.example.com:6060", "127.0.0.1.example.com", "10.0.0.1", "[2001:db8::1]:80"]
+        {
             assert!(!is_local(host), "{host}");
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Rank, Row, Snapshot};
+use crate::{Location, Rank, Row, Snapshot};
 
 /// Of `rows` functions at most.
 pub(super) fn top(snapshot: &Snapshot, rows: usize) -> Value {
@@ -23,11 +23,20 @@ pub(super) fn top(snapshot: &Snapshot, rows: usize) -> Value {
     })
 }
 
+/// The file's name and the line; the path is in the snapshot.
+fn place(location: &Location) -> String {
+    let file = location.file.rsplit(['/', '\\']).next().unwrap_or(&location.file);
+    match location.line {
+        Some(line) => format!("{file}:{line}"),
+        None => file.to_owned(),
+    }
+}
+
 fn function(row: &Row) -> Value {
     let counts = row.counts();
     json!({
         "function": row.function(),
-        "place": row.location().map(ToString::to_string),
+        "place": row.location().map(place),
         "live_bytes": counts.live_bytes(),
         "live_blocks": counts.live_blocks(),
         "allocated_bytes": counts.allocated_bytes,

@@ -27,13 +27,13 @@ fn decode(gzip: &[u8]) -> Profile {
 
 fn profile(snapshot: &Snapshot) -> Profile {
     let mut gzip = Vec::new();
-    write(snapshot, taken(), &mut gzip).unwrap();
+    write(snapshot, Rank::LiveBytes, taken(), &mut gzip).unwrap();
     decode(&gzip)
 }
 
 fn diff_profile(earlier: &Snapshot, later: &Snapshot, grouping: Grouping) -> Profile {
     let mut gzip = Vec::new();
-    write_diff(&later.since_by(earlier, grouping), taken(), &mut gzip).unwrap();
+    write_diff(&later.since_by(earlier, grouping), Rank::LiveBytes, taken(), &mut gzip).unwrap();
     decode(&gzip)
 }
 
@@ -158,7 +158,7 @@ fn a_time_before_1970_and_one_that_is_too_late_are_bounded() {
     let snapshot = Snapshot::from_parts(SnapshotParts::default());
     let time = |taken| {
         let mut gzip = Vec::new();
-        write(&snapshot, taken, &mut gzip).unwrap();
+        write(&snapshot, Rank::LiveBytes, taken, &mut gzip).unwrap();
         decode(&gzip).time_nanos
     };
     assert_eq!(time(SystemTime::UNIX_EPOCH - Duration::from_nanos(7)), -7);
@@ -176,7 +176,7 @@ fn an_error_of_the_writer_is_handed_on() {
             Ok(())
         }
     }
-    let error = write(&fixtures::snapshot(), taken(), Full).unwrap_err();
+    let error = write(&fixtures::snapshot(), Rank::LiveBytes, taken(), Full).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
 }
 
@@ -184,7 +184,7 @@ fn an_error_of_the_writer_is_handed_on() {
 fn the_same_snapshot_gives_the_same_bytes() {
     let bytes = || {
         let mut gzip = Vec::new();
-        write(&fixtures::snapshot(), taken(), &mut gzip).unwrap();
+        write(&fixtures::snapshot(), Rank::LiveBytes, taken(), &mut gzip).unwrap();
         gzip
     };
     assert_eq!(bytes(), bytes());
