@@ -9,7 +9,6 @@
 
 use crate::capture::{Captured, Entry};
 use crate::charge::Charge;
-use crate::counter::Line;
 use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
@@ -21,6 +20,7 @@ use crate::sync::Ordering;
 use crate::tag::Slot;
 use crate::thread_state::{Busy, ThreadState};
 use crate::tick::Tick;
+use crate::untagged;
 
 /// The calling thread, as the thread-local pointer says.
 #[derive(Clone, Copy)]
@@ -109,7 +109,7 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     let Block { address, size } = block;
     // SAFETY: the caller's block.
     if !unsafe { has_slot(address, size) } && !Slot::make(address, size, &PROCESS.arena) {
-        return allocated_untagged(thread, block, entry.sp);
+        return untagged::count_allocated(thread, block, entry.sp);
     }
     let nested = Some(&PROCESS.losses.nested);
     let (id, birth) = match thread {
@@ -207,7 +207,7 @@ pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
         return freed_unknown(block);
     };
     match thread {
-        _ if id == StackId::UNTAGGED => return freed_untagged(thread, block, hook_frame),
+        _ if id == StackId::UNTAGGED => return untagged::count_freed(thread, block, hook_frame),
         Thread::Own(state) if id == StackId::BEFORE_START && state.head.is_off() => {
             return state.head.before_start.count_freed(block.size);
         }
@@ -517,65 +517,10 @@ fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Option<&crate::s
 }
 
 /// Tells a change that was counted in the shared totals, of a block of `id`.
-fn tell_shared(id: StackId, change_bytes: i64) {
+pub(crate) fn tell_shared(id: StackId, change_bytes: i64) {
     if id != StackId::INTERNAL {
         PROCESS.peak.tell(change_bytes, &PROCESS.doorbell);
     }
-}
-
-/// Counts a block for whose tag there is no memory, whatever the mode: at its free nothing tells when it was made.
-#[cold]
-fn allocated_untagged(thread: Thread, block: Block, sp: usize) {
-    let Block { address, size } = block;
-    let count = |state: &ThreadState, busy: &Busy<'_>, line: &SiteLine| {
-        state.tracked.count_allocated(size);
-        line.line.add_allocated(size);
-        if !state.head.is_off() {
-            state.note_allocated(busy, address);
-        }
-    };
-    count_untagged(thread, sp, size as i64, count, |line| line.add_allocated(size));
-    // Not before the row: a free that takes them is counted there.
-    Slot::add_untagged_bytes(size);
-}
-
-#[cold]
-fn freed_untagged(thread: Thread, block: Block, sp: usize) {
-    let Block { address, size } = block;
-    let count = |state: &ThreadState, busy: &Busy<'_>, line: &SiteLine| {
-        state.tracked.count_freed(size);
-        line.line.add_freed(size);
-        if state.take_temporary(busy, address) {
-            line.add_temporary();
-        }
-    };
-    count_untagged(thread, sp, -(size as i64), count, |line| line.add_freed(size));
-}
-
-/// Counts in the thread's own totals, or in the shared ones, and on the shared line.
-fn count_untagged(
-    thread: Thread,
-    sp: usize,
-    change_bytes: i64,
-    count: impl Fn(&ThreadState, &Busy<'_>, &SiteLine),
-    add: impl Fn(&Line),
-) {
-    // When they were born is not known.
-    let Some(line) = PROCESS.shared.line(StackId::UNTAGGED) else { return };
-    if let Thread::Own(state) = thread
-        && let Some(busy) = state.enter(sp)
-    {
-        count(state, &busy, line);
-        if state.is_to_tell(&busy, change_bytes.unsigned_abs() as usize) {
-            state.tell(&busy);
-        }
-        return;
-    }
-    count_shared(|| {
-        add(&PROCESS.shared_totals);
-        add(&line.line);
-    });
-    tell_shared(StackId::UNTAGGED, change_bytes);
 }
 
 #[cold]
@@ -588,7 +533,7 @@ fn freed_shared(id: StackId, line: &SiteLine, size: usize, birth: Tick) {
 }
 
 /// Marks the window between totals and line for a child that is forked inside it.
-fn count_shared(count: impl FnOnce()) {
+pub(crate) fn count_shared(count: impl FnOnce()) {
     if !PROCESS.shared_in_flight.during(count) {
         // A handler has forked. The child may have taken the operation for one that was lost.
         PROCESS.correction_due.store(true, Ordering::Relaxed);

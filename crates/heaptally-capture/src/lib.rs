@@ -49,6 +49,7 @@ mod sys;
 pub mod tag;
 mod thread_state;
 mod tick;
+mod untagged;
 mod unwind;
 
 pub use arena::{Arena, Zeroed};
