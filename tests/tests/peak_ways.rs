@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use heaptally::{Config, ProcessRegion, Symbolize, TallyAlloc};
+use heaptally_tests::stacks;
 
 #[global_allocator]
 static ALLOC: TallyAlloc = TallyAlloc::system();
@@ -22,20 +23,7 @@ const BYTES: i64 = 8 * MIB;
 const BESIDE: i64 = 128 << 10;
 const STACKS: usize = 3000;
 
-/// One frame deeper for each binary digit, by the one call or by the other: numbers are stacks.
-#[inline(never)]
-fn branch(path: usize) -> Box<[u8; 24]> {
-    match path {
-        0 | 1 => black_box(Box::new([0; 24])),
-        odd if odd & 1 == 1 => black_box(branch(path / 2)),
-        _ => {
-            let block = branch(path / 2);
-            black_box(());
-            black_box(block)
-        }
-    }
-}
-
+#[expect(clippy::vec_box, reason = "each is a block of its own")]
 #[inline(never)]
 fn small_blocks() -> Vec<Box<[u8; 2048]>> {
     black_box((0..BYTES / 2048).map(|_| Box::new([0; 2048])).collect())
@@ -104,7 +92,10 @@ fn assert_peak(expected: i64, what: &str) {
 fn the_peak_is_that_of_the_program_alone() {
     heaptally::start(Config::new().symbolize(Symbolize::Off)).unwrap();
     let begin = ProcessRegion::with_sites();
-    let blocks: Vec<_> = (STACKS..2 * STACKS).map(branch).collect();
+    let mut blocks = Vec::with_capacity(STACKS);
+    for number in 0..STACKS {
+        stacks::at(number, 4, &mut || blocks.push(black_box(Box::new([0_u8; 24]))));
+    }
     let base = program_live_bytes();
 
     // Heaptally's own: allocated by the aggregator and by this thread; freed by this one, when they are old.
