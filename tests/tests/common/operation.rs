@@ -208,6 +208,7 @@ pub(crate) mod old {
     static BLOCKS: [AtomicPtr<u8>; OLD_BLOCKS] = [const { AtomicPtr::new(ptr::null_mut()) }; OLD_BLOCKS];
 
     /// Allocates them. To be called once, before any operation; if tracking is on, they are older than a tick afterwards.
+    #[allow(dead_code, reason = "step_start has no such operation")]
     pub(crate) fn prepare() {
         for block in &BLOCKS {
             block.store(allocate(PREPARED_BYTES), Ordering::Relaxed);
