@@ -38,6 +38,11 @@ fn a_free_without_a_known_allocation_is_shown_and_believed_by_nobody() {
     assert_eq!(unknown(&snapshot), [6, 99 + 101 + 99 + 200 + 240 + 999]);
     // Nobody freed the blocks of 100, 200, 240 and 1000 bytes.
     assert_eq!(snapshot.function("damaged_blocks::block").map(|row| row.counts()), Some(live(4, 1540)));
+    // One by one, and on the ways of a stack that the thread has met often.
+    for _ in 0..20 {
+        assert_eq!(changed_by(free_of_a_tick_to_come), live(1, 160));
+    }
+    assert_eq!(unknown(&assert_conserved("of a tick to come"))[0], 6 + 20);
     let resized = Counts { freed_blocks: 1, freed_bytes: 400, ..live(1, 400) };
     assert_eq!(snapshot.function("damaged_blocks::resize_overrun").map(|row| row.counts()), Some(resized));
 }
@@ -63,6 +68,20 @@ fn free_overrun() {
     let block = overrun(200);
     // SAFETY: allocated with this layout.
     unsafe { dealloc(block.as_ptr(), layout(200)) };
+}
+
+/// The tag is intact but for the tick of the birth, which has not come.
+#[inline(never)]
+fn free_of_a_tick_to_come() {
+    /// The uppermost of the tick, half of 194 days.
+    const BIT: u64 = 1 << 39;
+    let block = block(160);
+    // SAFETY: allocated with this layout, and the tag of a small block lies behind its last byte.
+    unsafe {
+        let tag = block.as_ptr().add(160).cast::<u64>();
+        tag.write_unaligned(tag.read_unaligned() ^ BIT);
+        dealloc(block.as_ptr(), layout(160));
+    }
 }
 
 #[inline(never)]

@@ -52,6 +52,58 @@ fn wait_beyond(tick: TickNumber) -> Snapshot {
     }
 }
 
+#[inline(never)]
+fn often(bytes: usize) -> Vec<u8> {
+    black_box(Vec::with_capacity(black_box(bytes)))
+}
+
+/// As `often`, and again on a thread of its own.
+#[inline(never)]
+fn seldom(bytes: usize) -> Vec<u8> {
+    black_box(Vec::with_capacity(black_box(bytes)))
+}
+
+fn on_the_ways_of_a_stack_that_is_met_often(first: TickNumber) {
+    const BLOCKS: usize = 300;
+    let blocks: Vec<_> = (0..BLOCKS).map(|_| often(40)).collect();
+    let snapshot = quiet_snapshot().unwrap();
+    let born = row(&snapshot, "often").lifetimes();
+    let blocks_count = BLOCKS as u64;
+    let births = blocks_count * first.number()..=blocks_count * snapshot.tick().number();
+    assert!(births.contains(&born.allocated_births), "{born:?}");
+    drop(blocks);
+    let freed = row(&quiet_snapshot().unwrap(), "often").lifetimes();
+    assert_eq!(freed.freed_births, born.allocated_births);
+    // In one tick, or else once more.
+    loop {
+        let before = quiet_snapshot().unwrap();
+        (0..BLOCKS).for_each(|_| drop(often(40)));
+        let after = quiet_snapshot().unwrap();
+        let change = row(&after, "often").lifetimes() - row(&before, "often").lifetimes();
+        assert_eq!((change.temporaries, change.allocated_births), (blocks_count, change.freed_births));
+        if before.tick() == after.tick() {
+            assert_eq!(change.freed_by_age, [blocks_count, 0, 0, 0, 0, 0]);
+            break;
+        }
+    }
+}
+
+/// Too few to get one.
+fn a_thread_without_lines_of_its_own() {
+    loop {
+        let before = quiet_snapshot().unwrap();
+        (0..4).for_each(|_| drop(seldom(40)));
+        let after = quiet_snapshot().unwrap();
+        let of = |snapshot: &Snapshot| snapshot.function("lifetimes::seldom").map(|row| row.lifetimes());
+        let change = row(&after, "seldom").lifetimes() - of(&before).unwrap_or(Lifetimes::ZERO);
+        assert_eq!((change.temporaries, change.allocated_births), (4, change.freed_births));
+        if before.tick() == after.tick() {
+            assert_eq!(change.freed_by_age, [4, 0, 0, 0, 0, 0]);
+            break;
+        }
+    }
+}
+
 #[test]
 fn births_ages_and_temporaries_are_exact() {
     let tally = heaptally::start(Config::new().modules(["lifetimes"])).unwrap();
@@ -121,6 +173,9 @@ fn births_ages_and_temporaries_are_exact() {
     let lifetimes = row(&quiet_snapshot().unwrap(), "grown").lifetimes();
     assert_eq!((lifetimes.temporaries, lifetimes.freed_by_age.iter().sum::<u64>()), (1, 1));
     drop(numbers);
+
+    on_the_ways_of_a_stack_that_is_met_often(first);
+    thread::spawn(a_thread_without_lines_of_its_own).join().unwrap();
 
     tally.pause();
     let paused = brief(70);

@@ -187,6 +187,7 @@ fn children_forked_at_any_instruction_of_an_operation_count_and_report() {
     step::handle(on_step);
     placing::begin_region();
     heaptally::start(Config::new().modules(["step_fork"]).symbolize(Symbolize::Off)).unwrap();
+    operation::old::prepare();
     for operation in
         OPERATIONS.into_iter().filter(|operation| !matches!(operation, Operation::AskLibc | Operation::EndThread))
     {
@@ -208,6 +209,8 @@ fn children_forked_at_any_instruction_of_an_operation_count_and_report() {
         Operation::First,
         Operation::SameStack,
         Operation::Free,
+        Operation::Tell,
+        Operation::FreeOldTelling,
         Operation::Realloc,
         Operation::FirstLarge,
         Operation::FreeLarge,

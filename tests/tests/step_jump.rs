@@ -126,6 +126,7 @@ fn jumps_everywhere(verified: bool) -> Result<(), String> {
         config = config.verify_captures(NonZeroU32::MIN, OnMismatch::Abort);
     }
     heaptally::start(config).map_err(|error| error.to_string())?;
+    operation::old::prepare();
     for operation in
         OPERATIONS.into_iter().filter(|operation| !matches!(operation, Operation::AskLibc | Operation::EndThread))
     {

@@ -11,6 +11,8 @@ mod regions;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
+use std::thread;
+use std::time::Duration;
 
 use conserved::quiet_snapshot;
 use heaptally::{Counts, SiteKind, TallyAlloc};
@@ -65,6 +67,7 @@ fn a_free_of_something_else_touches_no_other_block() {
     a_tag_that_does_not_fit_stays();
     assert_eq!(unknown_and_untagged(), [counts([0, 0], [8, 2800]), Counts::ZERO]);
     no_more_is_freed_than_was_untagged();
+    a_second_free_is_nobodys_on_every_way();
 }
 
 /// Of 256 bytes, in which one large block begins, behind something that is freed as if it were large, too.
@@ -112,4 +115,36 @@ fn no_more_is_freed_than_was_untagged() {
     free(other, 400);
     free(block, 1000);
     assert_eq!(unknown_and_untagged(), [unknown + counts([0, 0], [1, 1000]), counts([1, 1000], [1, 400])]);
+}
+
+/// Of blocks of a stack that the thread has met often, in the tick of their birth and afterwards.
+fn a_second_free_is_nobodys_on_every_way() {
+    const BLOCKS: usize = 20;
+    const BYTES: usize = 300;
+    let [unknown, untagged] = unknown_and_untagged();
+    let ((), counted) = heaptally::measure(|| {
+        for _ in 0..BLOCKS {
+            let block = allocate(Place::Region(3, 0), BYTES);
+            free(block, BYTES);
+            free(block, BYTES);
+        }
+    });
+    let all = [BLOCKS as u64, (BLOCKS * BYTES) as u64];
+    assert_eq!(counted, counts(all, all));
+    let unknown = unknown + counts([0, 0], all);
+    assert_eq!(unknown_and_untagged(), [unknown, untagged]);
+
+    let blocks: [_; BLOCKS] = std::array::from_fn(|place| allocate(Place::Region(3, place * 512), BYTES));
+    let born = heaptally::snapshot().tick();
+    while heaptally::snapshot().tick() == born {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let ((), counted) = heaptally::measure(|| {
+        for block in blocks {
+            free(block, BYTES);
+            free(block, BYTES);
+        }
+    });
+    assert_eq!(counted, counts([0, 0], all));
+    assert_eq!(unknown_and_untagged(), [unknown + counts([0, 0], all), untagged]);
 }

@@ -120,6 +120,35 @@ fn a_block_without_a_tag_is_served_and_counted_at_both_ends() {
     a_refused_resize_may_find_memory_for_a_tag_meanwhile();
     the_maps_of_smaller_and_larger_blocks_are_two();
     a_zeroed_block_is_like_others();
+    an_untagged_block_may_be_the_last_of_its_thread();
+}
+
+/// A block that goes while it is the last of its thread is a temporary; with or without a tag, it makes the one before it
+/// none.
+fn an_untagged_block_may_be_the_last_of_its_thread() {
+    let temporaries = || {
+        let snapshot = quiet_snapshot().unwrap();
+        let rows = ["untagged_blocks::allocate::{{closure}}", SiteKind::Untagged.label()];
+        rows.map(|row| snapshot.function(row).map_or(0, |row| row.lifetimes().temporaries))
+    };
+    let before = temporaries();
+    let untagged = |offset| {
+        let _refusal = Refusal::begin();
+        allocate(Place::Region(5, offset), 400)
+    };
+    let tagged = allocate(Place::Region(1, 1 << 20), 500);
+    let first = untagged(0);
+    free(tagged);
+    assert_eq!(temporaries(), before);
+    let second = untagged(4096);
+    // Its turn has passed.
+    free(first);
+    assert_eq!(temporaries(), before);
+    let third = untagged(8192);
+    free(third);
+    assert_eq!(temporaries(), [before[0], before[1] + 1]);
+    free(second);
+    assert_eq!(temporaries(), [before[0], before[1] + 1]);
 }
 
 /// Blocks of 4 KiB and more have a map of their own: without memory for it, those below have their tags all the same.

@@ -8,8 +8,9 @@
 //! them. A thread without a state, or a signal handler that interrupted this very code, counts on the shared lines.
 
 mod shared;
+mod untagged;
 
-use shared::{allocated_shared, allocated_untagged, freed_shared, freed_unknown, freed_untagged};
+use shared::{allocated_shared, freed_shared, freed_unknown};
 
 use crate::capture::{Captured, Entry};
 use crate::charge::Charge;
@@ -111,7 +112,7 @@ pub unsafe fn allocated(thread: Thread, block: Block, entry: Entry) {
     let Block { address, size } = block;
     // SAFETY: the caller's block.
     if !unsafe { has_slot(address, size) } && !Slot::make(address, size, &PROCESS.arena) {
-        return allocated_untagged(thread, size, entry.sp);
+        return untagged::count_allocated(thread, block, entry.sp);
     }
     let nested = Some(&PROCESS.losses.nested);
     let (id, birth) = match thread {
@@ -209,7 +210,7 @@ pub fn freed(thread: Thread, block: Block, origin: Origin, hook_frame: usize) {
         return freed_unknown(block);
     };
     match thread {
-        _ if id == StackId::UNTAGGED => return freed_untagged(thread, block.size, hook_frame),
+        _ if id == StackId::UNTAGGED => return untagged::count_freed(thread, block, hook_frame),
         Thread::Own(state) if id == StackId::BEFORE_START && state.head.is_off() => {
             return state.head.before_start.count_freed(block.size);
         }

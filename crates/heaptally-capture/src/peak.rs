@@ -61,12 +61,24 @@ impl Peak {
         self.rise_to(live_bytes + self.told.load(Ordering::Relaxed), doorbell);
     }
 
+    /// Begins with what is live. Called by `start`: what was told before was told by threads without counters of their own,
+    /// and of blocks without a tag.
+    pub fn begin(&self) {
+        self.highest.store(self.live_bytes(), Ordering::Relaxed);
+        self.ring_at(0);
+    }
+
+    /// What is live now, as far as it was told.
+    pub fn live_bytes(&self) -> i64 {
+        self.before_start.load(Ordering::Relaxed) + self.told.load(Ordering::Relaxed)
+    }
+
     /// Asks for a ring when so many bytes are live, or more than that.
     pub fn ring_at(&self, live_bytes: i64) {
         self.ring_at.store(live_bytes, Ordering::Relaxed);
     }
 
-    /// The most bytes that were live at once.
+    /// The most bytes that were live at once since [`Peak::begin`].
     pub fn highest_bytes(&self) -> i64 {
         self.highest.load(Ordering::Relaxed)
     }
@@ -197,6 +209,17 @@ mod tests {
         assert_eq!(peak.highest_bytes(), 0);
         thread.change(100_000, &peak);
         assert_eq!(peak.highest_bytes(), 100_000);
+    }
+
+    #[test]
+    fn a_height_before_the_begin_is_none() {
+        let (peak, doorbell) = (Peak::new(), Doorbell::new());
+        peak.tell(1000, &doorbell);
+        peak.tell(-900, &doorbell);
+        peak.begin();
+        assert_eq!((peak.highest_bytes(), peak.live_bytes()), (100, 100));
+        peak.tell(7, &doorbell);
+        assert_eq!(peak.highest_bytes(), 107);
     }
 
     #[test]

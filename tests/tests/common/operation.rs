@@ -7,10 +7,11 @@ use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ffi::c_void;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
-use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use std::{ptr, thread};
 
-use heaptally::Counts;
+use heaptally::{Counts, TickNumber};
 
 use crate::placing::{self, Place};
 
@@ -26,6 +27,14 @@ pub(crate) enum Operation {
     /// An allocation on the stack of the last one.
     SameStack,
     Free,
+    /// A free of a block that is older than a tick, of a stack that the thread has lines for.
+    FreeOld,
+    /// An allocation on the stack of the last one, after which the thread tells of its live bytes.
+    Tell,
+    /// A free after which it tells.
+    FreeTelling,
+    /// The same, of a block that is older than a tick.
+    FreeOldTelling,
     /// A small block grows into a large one.
     Realloc,
     Large,
@@ -43,12 +52,16 @@ pub(crate) enum Operation {
     EndThread,
 }
 
-pub(crate) const OPERATIONS: [Operation; 13] = [
+pub(crate) const OPERATIONS: [Operation; 17] = [
     Operation::First,
     Operation::NewCode,
     Operation::NewStack,
     Operation::SameStack,
     Operation::Free,
+    Operation::FreeOld,
+    Operation::Tell,
+    Operation::FreeTelling,
+    Operation::FreeOldTelling,
     Operation::Realloc,
     Operation::Large,
     Operation::FirstLarge,
@@ -62,6 +75,14 @@ pub(crate) const OPERATIONS: [Operation; 13] = [
 const PREPARED_BYTES: usize = 24;
 const BYTES: usize = 60;
 const LARGE_BYTES: usize = 333;
+/// A thread that allocates so much tells of all that it has not told.
+const ALL_TOLD_BYTES: usize = 200_000;
+/// All but 6 of the bytes that it may keep to itself then.
+const NEARLY_TOLD_BYTES: usize = (64 << 10) - 6;
+/// Blocks that a thread meets before it has a line for their stack, and more.
+const MET_BLOCKS: usize = 12;
+/// More than a test frees, even if it visits all instructions.
+const OLD_BLOCKS: usize = 4096;
 
 impl Operation {
     /// Performs it on the calling thread, which is new. Calls `begin` when nothing but the operation is left to do.
@@ -75,7 +96,18 @@ impl Operation {
             begin();
             return ask_libc();
         }
-        let block = allocate(self.prepared_bytes());
+        let block = match self {
+            Self::FreeOld | Self::FreeOldTelling => old::take(),
+            _ => allocate(self.prepared_bytes()),
+        };
+        match self {
+            Self::FreeOld | Self::FreeOldTelling => (0..MET_BLOCKS).for_each(|_| _ = black_box(allocate(BYTES))),
+            _ => {}
+        }
+        if matches!(self, Self::FreeTelling | Self::FreeOldTelling) {
+            black_box(allocate(ALL_TOLD_BYTES));
+            black_box(allocate(NEARLY_TOLD_BYTES));
+        }
         match self {
             Self::FirstLarge => {
                 placing::begin_region();
@@ -85,14 +117,8 @@ impl Operation {
             _ => {}
         }
         match self {
-            Self::SameStack => {
-                for is_last in [false, true] {
-                    if is_last {
-                        begin();
-                    }
-                    black_box(allocate(BYTES));
-                }
-            }
+            Self::SameStack => allocate_in_a_loop(&[BYTES, BYTES], begin),
+            Self::Tell => allocate_in_a_loop(&[ALL_TOLD_BYTES, NEARLY_TOLD_BYTES, BYTES], begin),
             _ => {
                 begin();
                 self.perform_with(block);
@@ -105,7 +131,7 @@ impl Operation {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let next = || NEXT.fetch_add(1, Ordering::Relaxed);
         match self {
-            Self::First | Self::SameStack | Self::AskLibc | Self::EndThread => {}
+            Self::First | Self::SameStack | Self::Tell | Self::AskLibc | Self::EndThread => {}
             Self::NewCode => {
                 black_box(PLACES[next() as usize % PLACES.len()]());
             }
@@ -113,7 +139,9 @@ impl Operation {
                 black_box(branch((1 << 9) | (next() % (1 << 9)), BYTES));
             }
             // SAFETY: the block has this layout, and is freed once.
-            Self::Free | Self::FreeLarge => unsafe { dealloc(black_box(block), layout(self.prepared_bytes())) },
+            Self::Free | Self::FreeOld | Self::FreeTelling | Self::FreeOldTelling | Self::FreeLarge => unsafe {
+                dealloc(black_box(block), layout(self.prepared_bytes()))
+            },
             Self::Realloc | Self::Shrink => {
                 let new_bytes = if self == Self::Shrink { BYTES } else { LARGE_BYTES };
                 // SAFETY: as above; the new size is not zero.
@@ -140,6 +168,12 @@ impl Operation {
             Self::NewCode | Self::NewStack => (2, PREPARED_BYTES + BYTES, 0, 0),
             Self::SameStack => (3, PREPARED_BYTES + 2 * BYTES, 0, 0),
             Self::Free => (1, PREPARED_BYTES, 1, PREPARED_BYTES),
+            Self::FreeOld => (MET_BLOCKS, MET_BLOCKS * BYTES, 1, PREPARED_BYTES),
+            Self::Tell => (4, PREPARED_BYTES + ALL_TOLD_BYTES + NEARLY_TOLD_BYTES + BYTES, 0, 0),
+            Self::FreeTelling => (3, PREPARED_BYTES + ALL_TOLD_BYTES + NEARLY_TOLD_BYTES, 1, PREPARED_BYTES),
+            Self::FreeOldTelling => {
+                (MET_BLOCKS + 2, MET_BLOCKS * BYTES + ALL_TOLD_BYTES + NEARLY_TOLD_BYTES, 1, PREPARED_BYTES)
+            }
             Self::Realloc => (2, PREPARED_BYTES + LARGE_BYTES, 1, PREPARED_BYTES),
             Self::Large | Self::FirstLarge => (2, PREPARED_BYTES + LARGE_BYTES, 0, 0),
             Self::FreeLarge => (1, LARGE_BYTES, 1, LARGE_BYTES),
@@ -149,7 +183,7 @@ impl Operation {
             Self::EndThread => (1, PREPARED_BYTES, 0, 0),
         };
         Counts {
-            allocated_blocks: blocks * times,
+            allocated_blocks: blocks as u64 * times,
             allocated_bytes: bytes as u64 * times,
             freed_blocks: freed_blocks * times,
             freed_bytes: freed_bytes as u64 * times,
@@ -164,6 +198,41 @@ fn ask_libc() {
     unsafe {
         assert_eq!(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()), 0);
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
+    }
+}
+
+/// The blocks of [`Operation::FreeOld`] and [`Operation::FreeOldTelling`].
+pub(crate) mod old {
+    use super::*;
+
+    static BLOCKS: [AtomicPtr<u8>; OLD_BLOCKS] = [const { AtomicPtr::new(ptr::null_mut()) }; OLD_BLOCKS];
+
+    /// Allocates them. To be called once, before any operation; if tracking is on, they are older than a tick afterwards.
+    #[allow(dead_code, reason = "step_start has no such operation")]
+    pub(crate) fn prepare() {
+        for block in &BLOCKS {
+            block.store(allocate(PREPARED_BYTES), Ordering::Relaxed);
+        }
+        let born = heaptally::snapshot().tick();
+        while born > TickNumber::ZERO && heaptally::snapshot().tick() == born {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// One that nobody has taken.
+    pub(super) fn take() -> *mut u8 {
+        static TAKEN: AtomicUsize = AtomicUsize::new(0);
+        BLOCKS[TAKEN.fetch_add(1, Ordering::Relaxed)].load(Ordering::Relaxed)
+    }
+}
+
+/// On one stack; calls `begin` before the last.
+fn allocate_in_a_loop(sizes: &[usize], begin: fn()) {
+    for (number, &bytes) in (1..).zip(sizes) {
+        if number == sizes.len() {
+            begin();
+        }
+        black_box(allocate(bytes));
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) enum Place {
     /// In a region, so many bytes from its beginning, of which the allocator keeps no account.
     Region(usize, usize),
     /// Where no memory is: the block must not be touched.
+    #[allow(dead_code, reason = "not every test has such blocks")]
     Beyond(usize),
     /// Nowhere: requests are refused.
     Nowhere,

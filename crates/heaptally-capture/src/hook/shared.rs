@@ -1,17 +1,15 @@
 //! Counting by those who have no line of their own: threads without a state, signal handlers that have interrupted the
-//! hook, threads that end; and of blocks that no tag tells of.
+//! hook, threads that end.
 //!
 //! Called in the hook, on any thread. Atomic additions on the shared lines, the totals first.
 
-use super::{Block, Thread, birth_of};
-use crate::counter::Line;
+use super::{Block, birth_of};
 use crate::losses::Losses;
 use crate::mode::Mode;
 use crate::process::PROCESS;
 use crate::site_line::SiteLine;
 use crate::stack_id::StackId;
 use crate::sync::{AtomicU64, Ordering};
-use crate::tag::Slot;
 use crate::tick::Tick;
 
 #[cold]
@@ -36,44 +34,10 @@ pub(super) fn allocated_shared(id: StackId, mode: Mode, size: usize, loss: Optio
 }
 
 /// Tells a change that was counted in the shared totals, of a block of `id`.
-fn tell_shared(id: StackId, change_bytes: i64) {
+pub(super) fn tell_shared(id: StackId, change_bytes: i64) {
     if id != StackId::INTERNAL {
         PROCESS.peak.tell(change_bytes, &PROCESS.doorbell);
     }
-}
-
-/// Counts a block for whose tag there is no memory, whatever the mode: at its free nothing tells when it was made.
-#[cold]
-pub(super) fn allocated_untagged(thread: Thread, size: usize, sp: usize) {
-    count_untagged(thread, sp, size, false, |line| line.count_allocated(size), |line| line.add_allocated(size));
-    // Not before the row: a free that takes them is counted there.
-    Slot::add_untagged_bytes(size);
-}
-
-#[cold]
-pub(super) fn freed_untagged(thread: Thread, size: usize, sp: usize) {
-    count_untagged(thread, sp, size, true, |line| line.count_freed(size), |line| line.add_freed(size));
-}
-
-/// Counts in the thread's own totals, or in the shared ones, and on the shared line.
-fn count_untagged(thread: Thread, sp: usize, size: usize, is_free: bool, count: impl Fn(&Line), add: impl Fn(&Line)) {
-    // When they were born is not known.
-    let Some(SiteLine { line, .. }) = PROCESS.shared.line(StackId::UNTAGGED) else { return };
-    if let Thread::Own(state) = thread
-        && let Some(busy) = state.enter(sp)
-    {
-        count(&state.tracked);
-        add(line);
-        if state.is_to_tell(&busy, size) {
-            state.tell(&busy);
-        }
-        return;
-    }
-    count_shared(|| {
-        add(&PROCESS.shared_totals);
-        add(line);
-    });
-    tell_shared(StackId::UNTAGGED, if is_free { -(size as i64) } else { size as i64 });
 }
 
 #[cold]
@@ -86,7 +50,7 @@ pub(super) fn freed_shared(id: StackId, line: &SiteLine, size: usize, birth: Tic
 }
 
 /// Marks the window between totals and line for a child that is forked inside it.
-fn count_shared(count: impl FnOnce()) {
+pub(super) fn count_shared(count: impl FnOnce()) {
     if !PROCESS.shared_in_flight.during(count) {
         // A handler has forked. The child may have taken the operation for one that was lost.
         PROCESS.correction_due.store(true, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::{HashMap, HashMapExt};
-use heaptally_capture::{StackId, census};
+use heaptally_capture::{PROCESS, StackId, census};
 use heaptally_profile::{
     ChunkedBuilder, Frame, History, Line, ModuleUse, NodeId, Peak, Site, SiteKind, Snapshot, SnapshotParts, StackNode,
     StackTables,
@@ -178,20 +178,32 @@ impl Collector {
         })
     }
 
-    /// Reads the rows if the heap is higher than ever before, and asks to be woken when it is higher still.
+    /// Reads the rows now and then, if more is live than when they were read, and asks to be woken when it is more still.
     pub(crate) fn watch_peak(&mut self) {
-        if !self.peak_watch.is_due() {
+        // What the threads do not tell.
+        PROCESS.peak.set_before_start(census::before_start_bytes(), &PROCESS.doorbell);
+        if self.peak_watch.has_time() {
+            self.read_peak();
+        }
+    }
+
+    fn read_peak(&mut self) {
+        let told_before = PROCESS.peak.live_bytes();
+        if !self.peak_watch.is_due(told_before) {
             return;
         }
         let begun = Instant::now();
         if self.reading.read().is_ok() {
-            self.peak_watch.offer(&self.reading, begun, self.started.elapsed());
+            // It may have fallen meanwhile.
+            let told_bytes = told_before.min(PROCESS.peak.live_bytes());
+            self.peak_watch.offer(&self.reading, told_bytes, begun, self.started.elapsed());
         }
     }
 
     /// The highest that the heap was so far.
     pub(crate) fn peak(&mut self) -> Peak {
         self.watch_peak();
+        self.read_peak();
         self.mirror_stacks();
         let tables = self.tables();
         let Captured { rows, totals, tick, elapsed, .. } = self.peak_watch.captured();

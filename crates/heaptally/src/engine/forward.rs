@@ -209,7 +209,10 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
                 Counted::Whole => {
                     self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
                 }
-                Counted::ButTold => self.dealloc_told(address, layout, state),
+                Counted::ButTold => {
+                    self.dealloc_told(address, layout, state);
+                    keep_frame();
+                }
                 Counted::Not => self.dealloc_old(address, layout, state),
             }
         }
@@ -230,7 +233,10 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
                 Counted::Whole => {
                     self.inner.dealloc(tag::launder(address), tag::layout_of(layout.size(), layout.align()));
                 }
-                Counted::ButTold => self.dealloc_told(address, layout, state),
+                Counted::ButTold => {
+                    self.dealloc_told(address, layout, state);
+                    keep_frame();
+                }
                 Counted::Not => self.dealloc_slow(address, layout),
             }
         }
@@ -362,6 +368,15 @@ pub(super) fn entry() -> Entry {
         )
     };
     Entry { pc, sp, fp }
+}
+
+/// After a call by the function whose [`stack_pointer`] marks an operation that the call goes on with: keeps its frame on the
+/// stack meanwhile. A frame that took its place could lie above the mark, and a handler would take the operation for one
+/// that was left by a jump.
+#[inline(always)]
+fn keep_frame() {
+    // SAFETY: no instruction at all.
+    unsafe { std::arch::asm!("", options(nomem, nostack, preserves_flags)) };
 }
 
 /// The stack pointer of the calling function, as in [`entry`].

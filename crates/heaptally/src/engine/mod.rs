@@ -74,8 +74,7 @@ fn launch(config: Config) -> Result<(), StartError> {
         PROCESS.verification.set(every.get(), on_mismatch == OnMismatch::Abort);
     }
     PROCESS.tick.advance(Tick::FIRST);
-    // With what is live already.
-    PROCESS.peak.ring_at(0);
+    PROCESS.peak.begin();
     PROCESS.hash_key.randomize();
     PROCESS.max_depth.store(config.max_depth as u32, Ordering::Relaxed);
     PROCESS.ring_limit_bytes.store(config.ring_bytes.max(MIN_RING_BYTES), Ordering::Relaxed);

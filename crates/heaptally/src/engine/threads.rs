@@ -102,9 +102,9 @@ impl Threads {
                 Err(_) => {}
             }
         }
-        // Ended since; or a thread of the process that this one was forked from, before anybody could be told of forks. The
-        // system knows where it has told of any.
-        if !self.names.is_empty() {
+        // Ended since; or a thread of the process that this one was forked from, before anybody could be told of forks. But
+        // a program may have left /proc behind: then the system does not know of this thread either.
+        if !missing.is_empty() && fs::File::open("/proc/thread-self/comm").is_ok() {
             missing.sort_unstable();
             for place in missing.into_iter().rev() {
                 self.others += counts(self.read.swap_remove(place).words);
