@@ -7,10 +7,14 @@ mod settled;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io::Read;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use heaptally::export::{csv, dhat, flamegraph, folded, prometheus};
+use flate2::read::GzDecoder;
+use heaptally::export::{csv, dhat, file, flamegraph, folded, json, pprof, prometheus};
 use heaptally::{Counts, Grouping, Rank, Row, SiteKind, Snapshot, TallyAlloc};
+use libdd_profiling_protobuf::prost_impls::{Message, Profile};
 use openmetrics_parser::PrometheusValue;
 use openmetrics_parser::prometheus::parse_prometheus;
 
@@ -108,6 +112,41 @@ fn the_widest_bar_of_a_flame_graph() {
         assert_eq!(behind(">without "), number(rank, own), "{rank:?}");
         assert_eq!(behind("<title>all (") + behind(">without "), number(rank, sum(heap())), "{rank:?}");
     }
+}
+
+#[test]
+fn samples_of_pprof() {
+    let mut gzip = Vec::new();
+    pprof::write(heap(), Rank::LiveBytes, SystemTime::UNIX_EPOCH, &mut gzip).unwrap();
+    let mut encoded = Vec::new();
+    GzDecoder::new(&gzip[..]).read_to_end(&mut encoded).unwrap();
+    let profile = Profile::decode(&encoded[..]).unwrap();
+    // In the order of Go's heap profiles.
+    let ranks = [Rank::AllocatedBlocks, Rank::AllocatedBytes, Rank::LiveBlocks, Rank::LiveBytes];
+    for (place, rank) in ranks.into_iter().enumerate() {
+        let values = profile.samples.iter().map(|sample| u64::try_from(sample.values[place]).unwrap());
+        assert_eq!(values.sum::<u64>(), number(rank, sum(heap())), "{rank:?}");
+    }
+}
+
+#[test]
+fn sites_of_json_and_of_files() {
+    let text = text(|out| json::write(heap(), out));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let sites = value["sites"].as_array().unwrap();
+    let of = |name: &str| {
+        let known = sites.iter().filter(|site| site["kind"] != "unknown_frees");
+        known.map(|site| site["counts"][name].as_u64().unwrap()).sum::<u64>()
+    };
+    let Counts { allocated_blocks, allocated_bytes, freed_blocks, freed_bytes } = sum(heap());
+    let expected = [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes];
+    assert_eq!(["allocated_blocks", "allocated_bytes", "freed_blocks", "freed_bytes"].map(of), expected);
+
+    let mut bytes = Vec::new();
+    file::write(heap(), &mut bytes).unwrap();
+    let read = file::read(&bytes[..]).unwrap();
+    assert_eq!((read.to_string(), read.check(), sum(&read)), (heap().to_string(), Ok(()), sum(heap())));
+    assert_eq!(read.since_by(heap(), Grouping::Stack).rows().len(), 0);
 }
 
 #[test]

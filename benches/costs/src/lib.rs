@@ -12,6 +12,7 @@ mod first;
 mod gaps;
 mod history;
 mod print;
+mod profile;
 mod snapshots;
 mod stacks;
 mod start;
@@ -34,10 +35,11 @@ pub fn run(words: &[String]) -> Result<(), String> {
         ["gaps", stacks] => gaps::measure(count(stacks)?),
         ["first"] => first::measure(),
         ["history", stacks] => history::measure(count(stacks)?),
+        ["profile", stacks] => profile::measure(count(stacks)?),
         ["aggregator"] => aggregator::measure(),
-        _ => {
-            Err("usage: costs start | snapshots STACKS | gaps STACKS | first | history STACKS | aggregator".to_owned())
-        }
+        _ => Err("usage: costs start | snapshots STACKS | gaps STACKS | first | history STACKS | profile STACKS | \
+                  aggregator"
+            .to_owned()),
     }
 }
 

@@ -23,7 +23,7 @@ const fn judged(metric: &'static str, what: &'static str, unit: &'static str, go
     Cost { metric, what, unit, goal: Some(goal) }
 }
 
-pub(crate) const PROCESSES: [Process; 8] = [
+pub(crate) const PROCESSES: [Process; 9] = [
     Process { words: &["start"], costs: &[cost("start", "start()", "ms")] },
     Process {
         words: &["snapshots", "1000"],
@@ -86,6 +86,13 @@ pub(crate) const PROCESSES: [Process; 8] = [
             judged("beside", "  beside a subscriber at every second", "%", 1.0),
             cost("memory", "  its memory after 20 s", "KiB"),
             cost("limit", "  the most that may become", "KiB"),
+        ],
+    },
+    Process {
+        words: &["profile", "100000"],
+        costs: &[
+            judged("time", "pprof of 100,000 stacks", "ms", 1000.0),
+            judged("peak", "  memory above what was resident, at the most", "MiB", 256.0),
         ],
     },
     Process {
