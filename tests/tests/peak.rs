@@ -1,11 +1,15 @@
 //! The highest that the heap was, whoever took it there, and who held it then.
 #![cfg(not(heaptally_portable))]
 
+#[path = "common/conserved.rs"]
+mod conserved;
+
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use conserved::quiet_snapshot;
 use heaptally::{Config, Peak, TallyAlloc};
 
 #[global_allocator]
@@ -48,6 +52,10 @@ fn the_peak_is_known_within_its_bound_and_so_are_its_rows() {
     let tally = heaptally::start(Config::new().modules(["peak"])).unwrap();
     let base = program_live_bytes();
     assert!(base > 3 * MIB as i64);
+    // Where nobody allocates meanwhile a snapshot is exact, and the peak is never below what it finds.
+    let snapshot = quiet_snapshot().unwrap();
+    let program = snapshot.totals().counts() - snapshot.function("(heaptally itself)").unwrap().counts();
+    assert!(snapshot.peak().unwrap().live_bytes.cast_signed() >= program.live_bytes(), "{snapshot}");
     // What was there before is live and is the peak so far.
     assert_near(&tally.peak(), base);
 

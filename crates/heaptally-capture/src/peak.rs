@@ -42,7 +42,8 @@ impl Peak {
         self.rise_to(self.before_start.load(Ordering::Relaxed) + live, doorbell);
     }
 
-    fn rise_to(&self, live_bytes: i64, doorbell: &Doorbell) {
+    /// Takes note that so many bytes were live at once.
+    pub fn rise_to(&self, live_bytes: i64, doorbell: &Doorbell) {
         if live_bytes <= self.highest.load(Ordering::Relaxed) {
             return;
         }
