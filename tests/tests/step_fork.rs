@@ -186,7 +186,7 @@ fn in_child() -> Result<u8, String> {
 fn children_forked_at_any_instruction_of_an_operation_count_and_report() {
     step::handle(on_step);
     placing::begin_region();
-    heaptally::start(Config::new().modules(["step_fork"]).symbolize(Symbolize::Off)).unwrap();
+    heaptally::start(Config::new().modules(["step_fork"]).without_history().symbolize(Symbolize::Off)).unwrap();
     operation::old::prepare();
     for operation in
         OPERATIONS.into_iter().filter(|operation| !matches!(operation, Operation::AskLibc | Operation::EndThread))

@@ -121,7 +121,7 @@ fn a_jump_out_of_any_instruction_loses_at_most_the_operation_that_was_left() {
 
 fn jumps_everywhere(verified: bool) -> Result<(), String> {
     step::handle(on_step);
-    let mut config = Config::new().modules(["step_jump"]);
+    let mut config = Config::new().modules(["step_jump"]).without_history();
     if verified {
         config = config.verify_captures(NonZeroU32::MIN, OnMismatch::Abort);
     }

@@ -149,7 +149,7 @@ fn what_a_handler_allocates_at_any_instruction_is_charged_or_shown() {
 
 fn handlers_everywhere(tracking: Tracking) -> Result<(), String> {
     step::handle(on_step);
-    let config = Config::new().modules(["step_nested"]);
+    let config = Config::new().modules(["step_nested"]).without_history();
     match tracking {
         Tracking::Off => {}
         Tracking::Verified => start(config.verify_captures(NonZeroU32::MIN, OnMismatch::Abort))?,

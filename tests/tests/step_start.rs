@@ -100,7 +100,7 @@ fn start_meanwhile(operation: Operation) -> Result<u8, String> {
     while !IS_WAITING.load(Ordering::SeqCst) && !IS_OVER.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_micros(100));
     }
-    let config = Config::new().modules(["step_start"]).symbolize(Symbolize::Off);
+    let config = Config::new().modules(["step_start"]).without_history().symbolize(Symbolize::Off);
     let tally = heaptally::start(config).map_err(|error| error.to_string())?;
     let before = tally.snapshot();
     before.check().map_err(|violation| violation.to_string())?;

@@ -13,7 +13,7 @@ use address_space::AddressSpace;
 #[path = "address_space.rs"]
 pub(crate) mod address_space;
 
-const ARENA_BYTES: usize = 1 << 30;
+const ARENA_BYTES: usize = 8 << 30;
 
 /// See the module's head.
 pub(crate) struct Bump;
