@@ -20,10 +20,11 @@ impl Doorbell {
         Self(AtomicU32::new(QUIET))
     }
 
-    /// Wakes whoever waits; free when it was rung already.
+    /// Wakes whoever waits; no system call when it was rung already.
     pub fn ring(&self) {
-        // Release: pairs with the Acquire in `wait`; what was asked for is visible to who was woken.
-        if self.0.load(Ordering::Relaxed) == QUIET && self.0.swap(RUNG, Ordering::Release) == QUIET {
+        // Release: pairs with the Acquire in `wait`; what was asked for is visible to who was woken. Stored also when it
+        // was rung already: a ring of somebody else's, silenced at this instant, says nothing of what was asked for here.
+        if self.0.swap(RUNG, Ordering::Release) == QUIET {
             sys::futex_wake_all(&self.0);
         }
     }
