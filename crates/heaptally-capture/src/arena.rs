@@ -80,6 +80,8 @@ impl Arena {
     pub fn slice<T: Zeroed, const N: usize>(&self) -> Option<&'static [T; N]> {
         const { assert!(align_of::<T>() <= MAX_ALIGN) };
         let bytes = self.bytes(size_of::<[T; N]>(), align_of::<T>())?;
+        #[cfg(heaptally_loom)]
+        crate::models::system::note_handed_out(bytes, size_of::<[T; N]>());
         // SAFETY: fresh zeroed memory of that size and alignment, handed out once and never unmapped; `T: Zeroed`.
         Some(unsafe { bytes.cast::<[T; N]>().as_ref() })
     }
@@ -88,6 +90,8 @@ impl Arena {
     pub(crate) fn array<T: Zeroed>(&self, len: usize) -> Option<&'static [T]> {
         const { assert!(align_of::<T>() <= MAX_ALIGN) };
         let bytes = self.bytes(len.checked_mul(size_of::<T>())?, align_of::<T>())?;
+        #[cfg(heaptally_loom)]
+        crate::models::system::note_handed_out(bytes, len * size_of::<T>());
         // SAFETY: as in `slice`.
         Some(unsafe { core::slice::from_raw_parts(bytes.cast::<T>().as_ptr(), len) })
     }

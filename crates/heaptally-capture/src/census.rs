@@ -92,7 +92,7 @@ pub fn program() -> [u64; 4] {
 }
 
 /// As [`totals`], of the blocks that heaptally itself allocated: the one row that is asked for by itself.
-fn internal() -> [u64; 4] {
+pub(crate) fn internal() -> [u64; 4] {
     let sum = |words: fn(&crate::Line) -> [u64; 2]| {
         let private = PROCESS.registry.iter().filter_map(|state| state.private.line(StackId::INTERNAL));
         private.chain(PROCESS.shared.line(StackId::INTERNAL)).map(|line| words(&line.line)).fold([0; 2], add)

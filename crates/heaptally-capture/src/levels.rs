@@ -14,7 +14,7 @@ use crate::arena::{Arena, Zeroed};
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
 /// Slots of the first level.
-const FIRST_LEVEL_SLOTS: usize = 4096;
+const FIRST_LEVEL_SLOTS: usize = if cfg!(heaptally_loom) { 1 } else { 4096 };
 
 /// `N` levels of 4096, 16,384, 65,536 … slots.
 pub(crate) struct Levels<T, const N: usize> {

@@ -27,6 +27,8 @@ mod levels;
 mod losses;
 mod mismatch;
 mod mode;
+#[cfg(heaptally_loom)]
+mod models;
 mod older_ages;
 mod owner;
 pub mod page_map;

@@ -82,7 +82,7 @@ pub fn resident_bytes() -> usize {
 }
 
 impl<const SLOTS: usize> PageMap<SLOTS> {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             roots: [const { AtomicUsize::new(0) }; ROOTS + 1],
             untagged_bytes: AtomicUsize::new(0),

@@ -29,7 +29,7 @@ const MIDDLE: usize = 512;
 const TOP: usize = 512;
 const _: () = assert!(TOP * MIDDLE * PAGE_LINES == StackId::LIMIT as usize);
 /// Counts on the shared lines of a block of ids before the thread gets a page for it.
-const HITS_FOR_A_PAGE: usize = 8;
+const HITS_FOR_A_PAGE: usize = if cfg!(heaptally_loom) { 1 } else { 8 };
 
 type Page = [SiteLine; PAGE_LINES];
 

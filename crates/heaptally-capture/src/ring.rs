@@ -36,7 +36,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Frames of the deepest stack that is recorded.
 pub const MAX_DEPTH: usize = 512;
-const _: () = assert!(2 + MAX_DEPTH < SEGMENT_WORDS);
+const _: () = assert!(2 + MAX_DEPTH < SEGMENT_WORDS || cfg!(heaptally_loom));
 
 /// What a ring holds when it first asks to be drained. Long before it is full: who drains needs longer for a stack than
 /// who records it.

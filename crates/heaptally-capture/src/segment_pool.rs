@@ -15,9 +15,9 @@ use crate::stack_table::Extent;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Words of records in a segment: 8 KiB with its header.
-pub(crate) const SEGMENT_WORDS: usize = 1021;
+pub(crate) const SEGMENT_WORDS: usize = if cfg!(heaptally_loom) { 4 } else { 1021 };
 pub(crate) const SEGMENT_BYTES: usize = size_of::<Segment>();
-const _: () = assert!(SEGMENT_BYTES == 8192);
+const _: () = assert!(SEGMENT_BYTES == 8192 || cfg!(heaptally_loom));
 /// The least a ring may hold. The producer's segment is never taken from it, so beside a full one there must be room
 /// for another, within the three quarters of whole stacks: with less, a ring that was full once would refuse for ever.
 pub const MIN_RING_BYTES: usize = 4 * SEGMENT_BYTES;

@@ -59,7 +59,7 @@ impl SiteLine {
     /// thread that writes them. One instruction each, as in [`Line::count_allocated`], whose ordering it has.
     #[inline(always)]
     fn bump<const COUNTS: usize, const BIRTHS: usize>(&self, bytes: usize, birth: Tick) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_loom))))]
         // SAFETY: adds to three live, aligned words that no other thread writes; others read them as atomics.
         unsafe {
             core::arch::asm!(
@@ -74,8 +74,17 @@ impl SiteLine {
                 options(nostack),
             )
         };
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        if COUNTS == 0 { self.add_allocated(bytes, birth) } else { self.add_freed(bytes, birth) }
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom)))))]
+        {
+            let births = if COUNTS == 0 {
+                self.line.count_allocated(bytes);
+                &self.allocated_births
+            } else {
+                self.line.count_freed(bytes);
+                &self.freed_births
+            };
+            births.add_alone(birth.number());
+        }
     }
 
     /// Counts one of the blocks freed as a temporary, on a line of the calling thread's own.

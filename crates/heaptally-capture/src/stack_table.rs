@@ -26,7 +26,7 @@ use crate::stack_id::StackId;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Slots looked at on one level before the next is tried.
-const MAX_PROBES: usize = 16;
+const MAX_PROBES: usize = if cfg!(heaptally_loom) { 2 } else { 16 };
 /// 4096 · 4^6 = 16.8 million slots: as many as there are ids.
 const LEVELS: usize = 7;
 

@@ -5,8 +5,12 @@
 
 use core::ffi::c_int;
 use core::ptr::NonNull;
+#[cfg(not(heaptally_loom))]
 use core::time::Duration;
 
+#[cfg(heaptally_loom)]
+pub(crate) use crate::models::system::{futex_wait, futex_wake_all, thread_id};
+#[cfg(not(heaptally_loom))]
 use crate::sync::{AtomicU32, Ordering};
 
 /// Bytes of a page.
@@ -33,6 +37,10 @@ impl Drop for ErrnoGuard {
 ///
 /// Huge pages are declined: our tables are sparse.
 pub(crate) fn map(len_bytes: usize) -> Option<NonNull<u8>> {
+    #[cfg(heaptally_loom)]
+    if crate::models::system::refuses() {
+        return None;
+    }
     let _errno = ErrnoGuard::save();
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing memory.
     let address = unsafe {
@@ -50,6 +58,8 @@ pub(crate) fn map(len_bytes: usize) -> Option<NonNull<u8>> {
     }
     let address = NonNull::new(address.cast())?;
     decline_huge_pages(address, len_bytes);
+    #[cfg(heaptally_loom)]
+    crate::models::system::note_mapped(address, len_bytes);
     Some(address)
 }
 
@@ -93,11 +103,14 @@ fn whole_pages(address: NonNull<u8>, len_bytes: usize) -> (*const u8, usize) {
 /// `address` and `len_bytes` are those of one call of [`map`], and no reference into it exists.
 pub(crate) unsafe fn unmap(address: NonNull<u8>, len_bytes: usize) {
     let _errno = ErrnoGuard::save();
+    #[cfg(heaptally_loom)]
+    crate::models::system::note_unmapped(address);
     // SAFETY: the caller owns the whole mapping.
     unsafe { libc::munmap(address.as_ptr().cast(), len_bytes) };
 }
 
 /// What the system calls the calling thread.
+#[cfg(not(heaptally_loom))]
 pub(crate) fn thread_id() -> u32 {
     let _errno = ErrnoGuard::save();
     // SAFETY: no conditions.
@@ -105,6 +118,7 @@ pub(crate) fn thread_id() -> u32 {
 }
 
 /// Wakes every thread that waits on `word`.
+#[cfg(not(heaptally_loom))]
 pub(crate) fn futex_wake_all(word: &AtomicU32) {
     let _errno = ErrnoGuard::save();
     // SAFETY: FUTEX_WAKE only uses the address of a live word as a key.
@@ -112,6 +126,7 @@ pub(crate) fn futex_wake_all(word: &AtomicU32) {
 }
 
 /// Waits until `word` is woken, while it holds `expected`; may return for no reason.
+#[cfg(not(heaptally_loom))]
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) {
     let _errno = ErrnoGuard::save();
     let timeout = libc::timespec {

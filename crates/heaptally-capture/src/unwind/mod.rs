@@ -16,7 +16,7 @@ mod cfi_oracle;
 mod eh_frame;
 mod modules;
 mod rule;
-mod rule_table;
+pub(crate) mod rule_table;
 mod segments;
 mod stack_bounds;
 mod stack_words;

@@ -17,7 +17,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use super::rule::Rule;
 
 /// Slots looked at on one level before the next is tried.
-const MAX_PROBES: usize = 8;
+const MAX_PROBES: usize = if cfg!(heaptally_loom) { 2 } else { 8 };
 /// 4096 · 4^5 = 4.2 million slots: 64 MiB, for programs that unload and load code without end.
 const LEVELS: usize = 6;
 /// A slot whose rule is about to be stored. No key: user addresses are not that small.
