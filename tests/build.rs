@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// The bytes of the frames of each library, and whether it has a build id.
-const PLUGINS: [(&str, &str, bool); 4] = [
-    ("small", "1000", true),
-    ("large", "3000", true),
-    ("small_nameless", "1000", false),
-    ("large_nameless", "3000", false),
+/// The bytes of the frames of each library, and its build id. The twin has the same frames, and another one.
+const PLUGINS: [(&str, &str, &str); 5] = [
+    ("small", "1000", "sha1"),
+    ("small_twin", "1000", "uuid"),
+    ("large", "3000", "sha1"),
+    ("small_nameless", "1000", "none"),
+    ("large_nameless", "3000", "none"),
 ];
 
 fn main() {
@@ -21,11 +22,11 @@ fn main() {
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("plugins");
     fs::create_dir_all(&out).expect("a directory for plugins");
-    for (name, frame_bytes, has_build_id) in PLUGINS {
+    for (name, frame_bytes, build_id) in PLUGINS {
         let mut build = cc::Build::new();
         build.opt_level(1).force_frame_pointer(false).pic(true).define("FRAME_BYTES", frame_bytes);
         let mut compiler = build.get_compiler().to_command();
-        compiler.arg(if has_build_id { "-Wl,--build-id" } else { "-Wl,--build-id=none" });
+        compiler.arg(format!("-Wl,--build-id={build_id}"));
         compiler.args(["-shared", "c/plugin.c", "-o"]).arg(out.join(name).with_extension("so"));
         let built = compiler.status().expect("a C compiler");
         assert!(built.success(), "{name}: {built}");

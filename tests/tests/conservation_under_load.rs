@@ -31,25 +31,32 @@ fn every_snapshot_taken_in_a_storm_adds_up() {
             scope.spawn(move || storm(seed as u64, &senders, &mine, stop));
         }
         drop(senders);
+        let _ending = StopsTheStorm(&stop);
         while begun.elapsed() < STORM || snapshots < SNAPSHOTS {
             let snapshot = heaptally::snapshot();
-            // Check first: a panic here must not leave the storm running.
-            let holds = snapshot.check();
-            let since = snapshot.totals() - last.totals();
-            if holds.is_err() || since.allocated_blocks > i64::MAX as u64 || since.freed_blocks > i64::MAX as u64 {
-                stop.store(true, Ordering::Relaxed);
-                panic!("snapshot {snapshots}: {holds:?}, since the last one {since:?}");
+            if let Err(violation) = snapshot.check() {
+                panic!("snapshot {snapshots}: {violation}");
             }
+            let since = snapshot.totals() - last.totals();
+            assert!(since.allocated_blocks <= i64::MAX as u64 && since.freed_blocks <= i64::MAX as u64, "{since:?}");
             last = snapshot;
             snapshots += 1;
         }
-        stop.store(true, Ordering::Relaxed);
     });
 
     let quiet = assert_conserved("after the storm");
     assert_eq!(sum_of_rows(&quiet), quiet.totals().counts());
     assert!(quiet.losses().is_empty(), "{}", quiet.losses());
     println!("{snapshots} snapshots in {:?}\n{quiet}", begun.elapsed());
+}
+
+/// When dropped, also by a panic.
+struct StopsTheStorm<'a>(&'a AtomicBool);
+
+impl Drop for StopsTheStorm<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Random sizes from a thousand stacks, kept, sent to others, resized, freed; and now and then a thread that does

@@ -14,6 +14,7 @@ use shared::{allocated_shared, freed_shared, freed_unknown};
 
 use crate::capture::{Captured, Entry};
 use crate::charge::Charge;
+use crate::fault::{self, Fault};
 use crate::head::Head;
 use crate::losses::Losses;
 use crate::mode::Mode;
@@ -199,7 +200,10 @@ fn known(slot: Slot, word: u64) -> Option<(StackId, Tick)> {
 /// The stack id and the birth in a word of a slot, if the one was issued.
 #[inline(always)]
 fn issued(slot: Slot, word: u64) -> Option<(StackId, Tick)> {
-    let (id, birth) = slot.open(word)?;
+    let (mut id, birth) = slot.open(word)?;
+    if fault::is_planted(Fault::FreeElsewhere) && id.index() > StackId::FIRST_REAL.index() {
+        id = StackId::new(id.index() as u32 - 1);
+    }
     (id.index() < PROCESS.stacks.issued() as usize).then_some((id, birth))
 }
 
@@ -471,7 +475,9 @@ unsafe fn charge_to_stack(
             return charge_once(state, busy, StackId::NO_STACK, size);
         }
     };
-    state.tracked.count_allocated(size);
+    if !fault::is_planted(Fault::TotalLost) {
+        state.tracked.count_allocated(size);
+    }
     let birth = PROCESS.tick.get();
     // Not before the totals: a snapshot that sees the row must see them.
     let line = charge(state, id, size, birth);
@@ -510,6 +516,7 @@ fn birth_of(id: StackId) -> Tick {
 fn charge(state: &'static ThreadState, id: StackId, size: usize, birth: Tick) -> Option<&'static SiteLine> {
     let own = state.private.line(id);
     match own {
+        _ if fault::is_planted(Fault::RowLost) => {}
         Some(line) => line.count_allocated(size, birth),
         None => {
             // Every id that is issued has its shared line; the other branch cannot be reached and costs nothing.

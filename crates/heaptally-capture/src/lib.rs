@@ -18,6 +18,7 @@ pub mod census;
 mod charge;
 mod counter;
 mod doorbell;
+mod fault;
 mod free_list;
 mod head;
 pub mod hook;

@@ -21,6 +21,7 @@
 use core::alloc::Layout;
 
 use crate::arena::Arena;
+use crate::fault::{self, Fault};
 use crate::page_map::{self, COARSE, FINE};
 use crate::stack_id::StackId;
 use crate::tick::Tick;
@@ -109,6 +110,7 @@ impl Slot {
             } else {
                 (FINE.slot(block.addr()), block.addr() ^ size << page_map::FINE_BITS)
             };
+            let place = if fault::is_planted(Fault::SizeNotSealed) { block.addr() } else { place };
             return Some(Self { address: slot?, place: place as u64 });
         }
         // SAFETY: inside the inner block, which has TAG_BYTES more than `size`.
@@ -173,7 +175,7 @@ impl Slot {
     pub(crate) fn open(self, word: u64) -> Option<(StackId, Tick)> {
         let opened = word ^ seal(self.place, key());
         // Of empty slots, one of 2^14 would pass the check.
-        let is_tag = word != 0 && opened.trailing_zeros() >= CHECK_BITS;
+        let is_tag = word != 0 && (opened.trailing_zeros() >= CHECK_BITS || fault::is_planted(Fault::CheckNotLookedAt));
         is_tag.then(|| (StackId::new((opened >> ID_SHIFT) as u32), Tick::from_low_bits(opened >> CHECK_BITS)))
     }
 
@@ -195,8 +197,10 @@ impl Slot {
     /// As for [`Slot::write`].
     #[inline]
     pub(crate) unsafe fn clear(self) {
-        // SAFETY: the caller's.
-        unsafe { self.set(0) };
+        if !fault::is_planted(Fault::TagNotCleared) {
+            // SAFETY: the caller's.
+            unsafe { self.set(0) };
+        }
     }
 }
 

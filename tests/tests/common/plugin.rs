@@ -2,7 +2,7 @@
 //!
 //! Called on any thread. What is called must not panic: a panic does not pass through C.
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 
 type Call = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void);
 
@@ -14,7 +14,15 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     pub(crate) fn load(name: &str) -> Self {
-        let path = CString::new(format!("{}/{name}.so", env!("PLUGINS"))).expect("no zero");
+        Self::load_from(&Self::path(name))
+    }
+
+    pub(crate) fn path(name: &str) -> CString {
+        CString::new(format!("{}/{name}.so", env!("PLUGINS"))).expect("no zero")
+    }
+
+    /// Allocates nothing.
+    pub(crate) fn load_from(path: &CStr) -> Self {
         // SAFETY: the library runs nothing when it is loaded.
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         assert!(!handle.is_null(), "{path:?}");

@@ -18,6 +18,7 @@ use super::segments::{Segments, slot_of};
 use super::stack_bounds::StackBounds;
 use super::stack_words::{BLOCK, StackWords, stack_word};
 use crate::charge::Charge;
+use crate::fault::{self, Fault};
 use crate::ring::{MAX_DEPTH, RecordBase, RecordedIp};
 use crate::stack_hash::{HashKey, StackHash};
 use crate::stack_id::StackId;
@@ -325,7 +326,7 @@ impl Trace {
                 // SAFETY: words of steps of frames that lie on the thread's own stack, at or above the sp of one that is
                 // at or above the live one: mapped, whatever became of the frames. Multiples of eight, as all slots.
                 let unchanged = unsafe { self.words.unchanged(self.base, words) };
-                if unchanged == words {
+                if unchanged == words || fault::is_planted(Fault::WordsNotCompared) {
                     return Some(index);
                 }
                 *joinable = Joinable::Checked(self.frames_within(unchanged, index));
@@ -550,6 +551,6 @@ impl Frame {
         self.sp == state.sp
             && self.pc == state.pc
             && self.exact == state.exact
-            && (!self.fp_is_live || self.fp == state.fp)
+            && (!self.fp_is_live || self.fp == state.fp || fault::is_planted(Fault::FramePointerNotCompared))
     }
 }

@@ -45,7 +45,8 @@ pub(crate) fn overhead(internal: Counts, totals: Totals) -> Overhead {
     overhead.arena_mapped_bytes = PROCESS.arena.mapped_bytes() as u64;
     overhead.arena_limit_bytes = PROCESS.arena.limit_bytes() as u64;
     overhead.internal_live_bytes = internal.live_bytes().max(0) as u64;
-    overhead.tag_bytes = totals.live_blocks() * tag::TAG_BYTES as u64;
+    // Totals that cannot be are for `Snapshot::check` to tell of.
+    overhead.tag_bytes = totals.live_blocks().wrapping_mul(tag::TAG_BYTES as u64);
     overhead.page_map_bytes = page_map::resident_bytes() as u64;
     overhead.threads = PROCESS.registry.states() as u64;
     overhead.threads_limit = Registry::LIMIT as u64;
