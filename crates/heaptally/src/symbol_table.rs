@@ -88,3 +88,22 @@ impl SymbolTable {
         self.functions.retain(|_, entry| entry.sequence == sequence);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_alike_are_spread_over_all_shards() {
+        const EACH: usize = 400;
+        let table = SymbolTable::new();
+        for number in 0..SHARDS * EACH {
+            let entry = Entry { kind: SiteKind::Module, counts: Counts::ZERO, sequence: 0 };
+            table.functions.insert(format!("app::worker::handle_{number}").into(), entry);
+        }
+        let lens: Vec<usize> = table.functions.shards().iter().map(|shard| shard.read().len()).collect();
+        assert_eq!(lens.len(), SHARDS);
+        // 400 each, with a standard deviation of 20 (binomial).
+        assert!(lens.iter().all(|len| (EACH / 2..2 * EACH).contains(len)), "{lens:?}");
+    }
+}
