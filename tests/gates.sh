@@ -22,12 +22,12 @@ check-not-looked-at            damaged_blocks                assertion
 size-not-sealed                damaged_blocks                assertion
 tag-not-cleared                strange_frees                 assertion
 '
-export RUSTFLAGS="--cfg heaptally_faults"
+export RUSTC_WORKSPACE_WRAPPER="$PWD/tests/cfg/heaptally_faults"
 tests=$(awk 'NF { print $2 }' <<<"$gates" | sort -u)
-cargo_test=(cargo test --quiet -p heaptally-tests --target-dir target/faults)
+cargo_test=(cargo test --quiet -p heaptally-tests)
 cargo_test+=($(printf -- '--test %s ' $tests))
 "${cargo_test[@]}" --no-run
-log=target/faults/gate.log
+log=target/gate.log
 
 # Without a fault they hold.
 if ! "${cargo_test[@]}" >"$log" 2>&1; then
@@ -37,7 +37,7 @@ fi
 open=0
 while read -r fault test reason; do
     [[ -n $fault && $fault == *"${1:-}"* ]] || continue
-    if HEAPTALLY_FAULT=$fault cargo test --quiet -p heaptally-tests --target-dir target/faults --test "$test" >"$log" 2>&1; then
+    if HEAPTALLY_FAULT=$fault cargo test --quiet -p heaptally-tests --test "$test" >"$log" 2>&1; then
         echo "open: $test lets $fault through"
         open=1
     elif ! grep -qE "$reason" "$log"; then
