@@ -19,6 +19,9 @@ mod charge;
 mod counter;
 mod doorbell;
 mod free_list;
+#[cfg(heaptally_fuzz)]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 pub mod hook;
 mod in_flight;
