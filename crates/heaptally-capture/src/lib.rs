@@ -20,6 +20,9 @@ mod counter;
 mod doorbell;
 mod fault;
 mod free_list;
+#[cfg(heaptally_fuzz)]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 pub mod hook;
 mod in_flight;

@@ -37,6 +37,9 @@ mod engine;
 mod engine;
 mod environment;
 mod every;
+#[cfg(heaptally_fuzz)]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod leaktracer;

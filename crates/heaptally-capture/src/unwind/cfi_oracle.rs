@@ -1,24 +1,22 @@
-//! The rule compiler beside gimli: over every function of the test program and its libraries, and over damaged tables.
+//! The rule compiler beside gimli: what both say of a section of unwind tables.
 //!
-//! Under test only. gimli reads the same bytes by a parser and an interpreter of its own; what its rows say is put into
-//! the forms of [`Rule`] here, once more and from its types. COMPLEX are exactly the rows that no form fits.
+//! For tests and fuzzers only. gimli reads the same bytes by a parser and an interpreter of its own; what its rows say is
+//! put into the forms of [`Rule`] here, once more and from its types. COMPLEX are exactly the rows that no form fits.
 
 extern crate std;
 
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Operation, Register, RegisterRule,
-    UnwindContext, UnwindExpression, UnwindSection, UnwindTableRow,
+    BaseAddresses, CfaRule, EhFrame, EndianSlice, LittleEndian, Operation, Register, RegisterRule, UnwindContext,
+    UnwindExpression, UnwindSection, UnwindTableRow,
 };
-use std::ops::Range;
-use std::string::String;
 use std::vec::Vec;
 
+use super::build_id::build_id;
 use super::bytes::Bytes;
 use super::cfi;
-use super::eh_frame::{EhFrameHeader, fde_of};
+use super::eh_frame::fde_of;
 use super::rule::{Base, CallerFp, Kind, Rule};
 
-type Slice = EndianSlice<'static, LittleEndian>;
 type Section<'a> = EhFrame<EndianSlice<'a, LittleEndian>>;
 type Offset = usize;
 
@@ -26,135 +24,6 @@ const ENCODING: gimli::Encoding = gimli::Encoding { address_size: 8, format: gim
 const RBP: Register = Register(6);
 const RSP: Register = Register(7);
 const RETURN_ADDRESS: Register = Register(16);
-
-/// A module's tables, and the bytes that they lie in.
-struct Module {
-    name: String,
-    header: u64,
-    /// Of the header's segment, to its end.
-    header_bytes: &'static [u8],
-    segments: Vec<Range<u64>>,
-}
-
-/// Every loaded module that has tables.
-fn modules() -> Vec<Module> {
-    unsafe extern "C" fn collect(
-        info: *mut libc::dl_phdr_info,
-        _: usize,
-        modules: *mut core::ffi::c_void,
-    ) -> core::ffi::c_int {
-        // SAFETY: the loader's description of a module, and the vector below.
-        let (info, modules) = unsafe { (&*info, &mut *modules.cast::<Vec<Module>>()) };
-        // SAFETY: that many program headers; a name that ends with a zero.
-        let (headers, name) = unsafe {
-            let name = core::ffi::CStr::from_ptr(info.dlpi_name).to_string_lossy().into_owned();
-            (core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()), name)
-        };
-        let range = |header: &libc::Elf64_Phdr| {
-            let start = info.dlpi_addr + header.p_vaddr;
-            start..start + header.p_memsz
-        };
-        let segments = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(range).collect();
-        if let Some(tables) = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(range) {
-            // SAFETY: a mapped segment of a module that stays loaded.
-            let header_bytes = unsafe { bytes(tables.clone()) };
-            modules.push(Module { name, header: tables.start, header_bytes, segments });
-        }
-        0
-    }
-    let mut modules = Vec::new();
-    // SAFETY: the callback has the required signature and gets a vector.
-    unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut modules).cast()) };
-    modules
-}
-
-/// # Safety
-///
-/// The range is mapped, readable and not written while the value is used.
-unsafe fn bytes(range: Range<u64>) -> &'static [u8] {
-    let start = core::ptr::with_exposed_provenance(range.start as usize);
-    // SAFETY: the caller's.
-    unsafe { core::slice::from_raw_parts(start, (range.end - range.start) as usize) }
-}
-
-/// What rows were seen, by kind.
-#[derive(Debug, Default)]
-struct Seen {
-    plain: usize,
-    indirect: usize,
-    sigreturn: usize,
-    end: usize,
-    complex: usize,
-    gaps: usize,
-}
-
-#[test]
-fn every_row_of_every_loaded_module_is_gimlis() {
-    let mut seen = Seen::default();
-    let modules = modules();
-    for module in &modules {
-        compare(module, &mut seen);
-    }
-    std::println!("{} modules, {seen:?}", modules.len());
-    // This program, libgcc_s, libc, the loader and the kernel's page.
-    assert!(modules.len() >= 4);
-    assert!(seen.plain > 10_000 && seen.sigreturn > 0 && seen.end > 0 && seen.gaps > 0);
-    assert!(seen.complex * 100 < seen.plain);
-}
-
-fn compare(module: &Module, seen: &mut Seen) {
-    let bases = BaseAddresses::default().set_eh_frame_hdr(module.header);
-    let header = EhFrameHdr::new(module.header_bytes, LittleEndian).parse(&bases, 8).expect("a header");
-    let gimli::Pointer::Direct(start) = header.eh_frame_ptr() else { panic!("an indirect pointer") };
-    let segment = module.segments.iter().find(|segment| segment.contains(&start)).expect("a segment");
-    // SAFETY: the rest of a mapped segment; a section of this kind says itself where it ends.
-    let section: EhFrame<Slice> = EhFrame::new(unsafe { bytes(start..segment.end) }, LittleEndian);
-    let bases = bases.set_eh_frame(start);
-    // SAFETY: the header of a module that stays loaded.
-    let ours = unsafe { EhFrameHeader::at(module.header) };
-
-    let mut context = UnwindContext::new();
-    let mut functions = Vec::new();
-    let mut entries = section.entries(&bases);
-    while let Some(entry) = entries.next().expect("an entry") {
-        let gimli::CieOrFde::Fde(partial) = entry else { continue };
-        let fde = partial.parse(EhFrame::cie_from_offset).expect("an FDE");
-        functions.push(fde.initial_address()..fde.end_address());
-        let mut rows = fde.rows(&section, &bases, &mut context).expect("rows");
-        while let Some(row) = rows.next_row().expect("a row") {
-            let expected = rule_of(row, &section, fde.is_signal_trampoline());
-            for address in boundaries(row) {
-                let rule = super::compile(ours, address);
-                assert_eq!(rule, expected, "{}: {address:#x} of {row:?}", module.name);
-                count(seen, rule);
-            }
-        }
-    }
-    functions.sort_by_key(|function| function.start);
-    for pair in functions.windows(2) {
-        if pair[0].end < pair[1].start {
-            for address in [pair[0].end, pair[1].start - 1] {
-                assert_eq!(super::compile(ours, address), Rule::END, "{}: {address:#x}", module.name);
-                seen.gaps += 1;
-            }
-        }
-    }
-}
-
-fn boundaries(row: &UnwindTableRow<Offset>) -> Vec<u64> {
-    let (start, end) = (row.start_address(), row.end_address());
-    if start < end { Vec::from([start, end - 1]) } else { Vec::new() }
-}
-
-fn count(seen: &mut Seen, rule: Rule) {
-    *match rule.kind() {
-        Kind::Plain => &mut seen.plain,
-        Kind::Indirect => &mut seen.indirect,
-        Kind::Sigreturn => &mut seen.sigreturn,
-        Kind::End => &mut seen.end,
-        Kind::Complex => &mut seen.complex,
-    } += 1;
-}
 
 /// What gimli's row says, as a rule.
 fn rule_of(row: &UnwindTableRow<Offset>, section: &Section<'_>, is_signal_frame: bool) -> Rule {
@@ -240,51 +109,14 @@ fn loaded(expression: &UnwindExpression<Offset>, section: &Section<'_>) -> Optio
     }
 }
 
-/// A CIE and one of its FDEs, copied out of a module, with the zero that ends a section.
-struct Copied {
-    section: Vec<u8>,
-    /// Where the FDE begins.
-    fde: usize,
+fn boundaries(row: &UnwindTableRow<Offset>) -> Vec<u64> {
+    let (start, end) = (row.start_address(), row.end_address());
+    if start < end { Vec::from([start, end - 1]) } else { Vec::new() }
 }
 
 /// The address at which gimli and the compiler are told that a copied section lies; functions are near it.
 fn address_of(section: &[u8]) -> u64 {
     section.as_ptr().addr() as u64
-}
-
-/// One FDE of each of the tables' shapes: the CIE's bytes, the row count and the length tell shapes apart.
-fn samples() -> Vec<Copied> {
-    let mut shapes = std::collections::BTreeSet::new();
-    let mut samples = Vec::new();
-    for module in modules() {
-        let bases = BaseAddresses::default().set_eh_frame_hdr(module.header);
-        let header = EhFrameHdr::new(module.header_bytes, LittleEndian).parse(&bases, 8).expect("a header");
-        let gimli::Pointer::Direct(start) = header.eh_frame_ptr() else { continue };
-        let segment = module.segments.iter().find(|segment| segment.contains(&start)).expect("a segment");
-        // SAFETY: as in `compare`.
-        let all = unsafe { bytes(start..segment.end) };
-        let section: EhFrame<Slice> = EhFrame::new(all, LittleEndian);
-        let bases = bases.set_eh_frame(start);
-        let mut entries = section.entries(&bases);
-        while let Some(entry) = entries.next().expect("an entry") {
-            let gimli::CieOrFde::Fde(partial) = entry else { continue };
-            let fde = partial.parse(EhFrame::cie_from_offset).expect("an FDE");
-            let entry = |offset: usize, len: usize| &all[offset..offset + 4 + len];
-            let cie_bytes = entry(fde.cie().offset(), fde.cie().entry_len());
-            let fde_bytes = entry(fde.offset(), fde.entry_len());
-            if !shapes.insert((cie_bytes.to_vec(), fde_bytes.len())) {
-                continue;
-            }
-            let mut section = cie_bytes.to_vec();
-            let fde = section.len();
-            section.extend_from_slice(fde_bytes);
-            // The distance from its own place to the CIE.
-            section[fde + 4..fde + 8].copy_from_slice(&(fde as u32 + 4).to_le_bytes());
-            section.extend_from_slice(&[0; 4]);
-            samples.push(Copied { section, fde });
-        }
-    }
-    samples
 }
 
 /// The part of `section` that the entry at `offset` says it has, after its length.
@@ -318,53 +150,41 @@ fn rules(section: &[u8], fde: usize, context: &mut UnwindContext<Offset>) -> Vec
     rules
 }
 
-const MUTATIONS: usize = 30_000;
-
-#[test]
-fn damaged_tables_never_panic_and_are_complex_or_read_as_gimli_reads_them() {
-    let samples = samples();
-    assert!(samples.len() > 20, "{} samples", samples.len());
-    let mut context = UnwindContext::new();
-    for Copied { section, fde } in &samples {
-        assert!(
-            rules(section, *fde, &mut context).iter().all(|(ours, theirs)| theirs.is_none_or(|theirs| *ours == theirs))
-        );
-    }
-    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut below = |limit: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % limit as u64) as usize
-    };
-    let (mut agreed, mut complex) = (0, 0);
-    for _ in 0..MUTATIONS {
-        let Copied { section, fde } = &samples[below(samples.len())];
-        let mut section = section.clone();
-        for _ in 0..1 + below(3) {
-            let place = below(section.len());
-            section[place] = match below(4) {
-                0 => section[place] ^ 1 << below(8),
-                1 => section[below(section.len())],
-                // The opcodes that compilers do not write, and what is near them.
-                2 => below(0x40) as u8,
-                _ => below(256) as u8,
-            };
-        }
-        if below(16) == 0 {
-            section.truncate(below(section.len()));
-        }
-        for (ours, theirs) in rules(&section, *fde, &mut context) {
-            match (ours.kind(), theirs) {
-                (Kind::Complex, _) => complex += 1,
-                (_, Some(theirs)) => {
-                    assert_eq!(ours, theirs, "{section:x?}");
-                    agreed += 1;
-                }
-                (_, None) => {}
-            }
-        }
-    }
-    std::println!("{} samples, {agreed} rules of damaged tables as gimli has them, {complex} complex", samples.len());
-    assert!(agreed > MUTATIONS && complex > 0);
+/// Of a section's rules, how many are gimli's, and how many are left to the platform's unwinder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Agreement {
+    agreed: usize,
+    complex: usize,
 }
+
+/// Reads any section: whatever is in it, what the compiler makes of it is COMPLEX or what gimli makes of it, if that can
+/// read it.
+#[track_caller]
+fn compare_table(section: &[u8], fde: usize, context: &mut UnwindContext<Offset>) -> Agreement {
+    let mut agreement = Agreement::default();
+    for (ours, theirs) in rules(section, fde, context) {
+        match (ours.kind(), theirs) {
+            (Kind::Complex, _) => agreement.complex += 1,
+            (_, Some(theirs)) => {
+                assert_eq!(ours, theirs, "{section:x?}");
+                agreement.agreed += 1;
+            }
+            (_, None) => {}
+        }
+    }
+    agreement
+}
+
+/// What fuzzers try: `data` is the place of an FDE, in one byte, and a section that it lies in. As a module's first page it
+/// is read too.
+#[track_caller]
+pub(crate) fn check_table(data: &[u8]) {
+    let Some((&fde, section)) = data.split_first() else { return };
+    // Of its own length, so that a fuzzer's allocator sees whoever reads on.
+    let section = Vec::from(section).into_boxed_slice();
+    compare_table(&section, fde.into(), &mut UnwindContext::new());
+    let _ = build_id(Bytes::new(&section));
+}
+
+#[cfg(test)]
+mod tests;

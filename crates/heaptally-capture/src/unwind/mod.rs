@@ -11,7 +11,7 @@
 mod build_id;
 mod bytes;
 mod cfi;
-#[cfg(test)]
+#[cfg(any(test, heaptally_fuzz))]
 mod cfi_oracle;
 mod eh_frame;
 mod modules;
@@ -37,6 +37,8 @@ use rule_table::{RuleKey, RuleTable};
 use stack_bounds::StackBounds;
 use trace::{Joinable, MAX_FRAMES, Trace, Unwound};
 
+#[cfg(heaptally_fuzz)]
+pub(crate) use cfi_oracle::check_table;
 pub use modules::Modules;
 pub(crate) use rule::{FrameState, Rule};
 

@@ -14,6 +14,8 @@ mod function_path;
 mod installed;
 mod mappings;
 mod module_filter;
+#[cfg(any(test, heaptally_fuzz))]
+pub(crate) mod name_properties;
 mod node_index;
 mod own_cost;
 mod owners;
