@@ -40,6 +40,43 @@ fn assert_answers(address: SocketAddr, path: &str, status: &str, content_type: &
     body
 }
 
+/// One connection may ask many things at once, whose answers then wait for each other: not in the thread that all others
+/// wait for.
+#[test]
+fn a_client_that_asks_too_much_at_once_holds_up_neither_others_nor_the_end() {
+    let server = http::serve("127.0.0.1:0").unwrap();
+    let address = server.address();
+    let request = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let begin = |requests: String| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(requests.as_bytes()).unwrap();
+        stream
+    };
+    let status = |patience| {
+        let mut stream = begin(request("/"));
+        stream.set_read_timeout(Some(patience)).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).ok().map(|()| String::from_utf8(status.to_vec()).unwrap())
+    };
+    // More than are answered at once, and than may wait.
+    let mut greedy = vec![begin(request("/debug/pprof/heap?seconds=3600") + &request("/").repeat(200))];
+    for _ in 0..20 {
+        assert_eq!(status(Duration::from_secs(20)).as_deref(), Some("HTTP/1.1 200"));
+        thread::sleep(Duration::from_millis(10));
+    }
+    // Until there is no room for another one. tiny_http lets some wait that come while it wakes a thread for one before.
+    while status(Duration::from_secs(1)).as_deref() != Some("HTTP/1.1 503") {
+        assert!(greedy.len() < 200);
+        greedy.push(begin(request("/debug/pprof/heap?seconds=3600")));
+    }
+    drop(server);
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the server outlives its handle");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn every_path_is_answered_and_nothing_else() {
     let server = http::serve("127.0.0.1:0").unwrap();

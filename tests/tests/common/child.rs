@@ -11,6 +11,7 @@ const CHILD_SECONDS: u32 = 200;
 const WAIT: Duration = Duration::from_secs(210);
 
 /// Which of the two a process is after [`fork`].
+#[allow(dead_code, reason = "fork_without_handlers forks otherwise")]
 pub(crate) enum Fork {
     Child,
     Parent(libc::pid_t),
@@ -18,6 +19,7 @@ pub(crate) enum Fork {
 
 /// Forks and runs `body` in the child; 255 stands for an error, whose text goes to the standard error stream. Returns
 /// what `body` returned in the child, or how the child ended otherwise.
+#[allow(dead_code, reason = "as above")]
 pub(crate) fn run(body: impl FnOnce() -> Result<u8, String>) -> Result<u8, String> {
     match fork()? {
         Fork::Child => exit(body),
@@ -26,6 +28,7 @@ pub(crate) fn run(body: impl FnOnce() -> Result<u8, String>) -> Result<u8, Strin
 }
 
 /// The child is to [`exit`], the parent to [`wait`].
+#[allow(dead_code, reason = "as above")]
 pub(crate) fn fork() -> Result<Fork, String> {
     // SAFETY: the child runs the test's code and `_exit`; what it may use is what the tests are about.
     match unsafe { libc::fork() } {

@@ -9,10 +9,12 @@ use std::os::unix::fs::FileExt;
 use std::str;
 
 use object::NativeEndian;
-use object::elf::{FileHeader64, SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC};
+use object::elf::{FileHeader64, SHN_UNDEF, SHT_DYNSYM, SHT_NOTE, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC};
 use object::elf::{SectionHeader64, Sym64};
 use object::pod::{Pod, slice_from_all_bytes};
 use object::read::elf::{FileHeader, SectionHeader};
+
+use super::mappings;
 
 type Header = FileHeader64<NativeEndian>;
 type Section = SectionHeader64<NativeEndian>;
@@ -45,15 +47,9 @@ impl ElfSymbols {
     /// above 256 MiB.
     pub(crate) fn read(path: &str) -> Option<Self> {
         let file = File::open(path).ok()?;
-        let header = read_bytes(&file, 0, size_of::<Header>() as u64)?;
-        let header = Header::parse(header.as_slice()).ok()?;
-        let endian = header.endian().ok()?;
-        if usize::from(header.e_shentsize(endian)) != size_of::<Section>() {
-            return None;
-        }
-        let sections_bytes = u64::from(header.e_shnum(endian)) * size_of::<Section>() as u64;
-        let sections = read_bytes(&file, header.e_shoff(endian), sections_bytes)?;
+        let sections = read_sections(&file)?;
         let sections: &[Section] = table(&sections)?;
+        let endian = NativeEndian;
         [SHT_SYMTAB, SHT_DYNSYM]
             .into_iter()
             .filter_map(|kind| sections.iter().find(|section| section.sh_type(endian) == kind))
@@ -101,6 +97,31 @@ impl ElfSymbols {
         let strings = read_bytes(file, strings.sh_offset(endian), strings.sh_size(endian))?;
         Some(Self { functions, strings })
     }
+}
+
+/// The build id of a file, as [`Mapping::build_id`](heaptally_profile::Mapping::build_id) has that of what is loaded; `None`
+/// when it has none, or cannot be read.
+pub(crate) fn build_id(path: &str) -> Option<String> {
+    let file = File::open(path).ok()?;
+    let sections = read_sections(&file)?;
+    let sections: &[Section] = table(&sections)?;
+    let endian = NativeEndian;
+    sections.iter().filter(|section| section.sh_type(endian) == SHT_NOTE).find_map(|section| {
+        let notes = read_bytes(&file, section.sh_offset(endian), section.sh_size(endian))?;
+        mappings::build_id(&notes, if section.sh_addralign(endian) == 8 { 8 } else { 4 })
+    })
+}
+
+/// The section headers of a native 64-bit ELF file.
+fn read_sections(file: &File) -> Option<Vec<u8>> {
+    let header = read_bytes(file, 0, size_of::<Header>() as u64)?;
+    let header = Header::parse(header.as_slice()).ok()?;
+    let endian = header.endian().ok()?;
+    if usize::from(header.e_shentsize(endian)) != size_of::<Section>() {
+        return None;
+    }
+    let sections_bytes = u64::from(header.e_shnum(endian)) * size_of::<Section>() as u64;
+    read_bytes(file, header.e_shoff(endian), sections_bytes)
 }
 
 /// Reads a part of a file that really is in it, so that a damaged header cannot ask for memory.

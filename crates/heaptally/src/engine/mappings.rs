@@ -25,6 +25,8 @@ pub(crate) struct Mappings {
     main: Option<Arc<Mapping>>,
     /// How many files the loader had loaded and unloaded; `None` before the first look.
     changes: Option<Changes>,
+    /// How often it had changed something.
+    looks: u64,
 }
 
 /// The loader's counters of files loaded and unloaded since the start of the process.
@@ -78,6 +80,12 @@ impl Mappings {
         segments.sort_unstable_by_key(|placed| placed.segment.start);
         self.segments = segments;
         self.changes = look.changes;
+        self.looks += 1;
+    }
+
+    /// A number that changes whenever files were loaded or unloaded, as far as was looked.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// The files seen at the last look, each as often as it has executable segments.
@@ -187,7 +195,7 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, look: *m
 
 /// Finds the build id among ELF notes: three words (length of the name, length of the content,
 /// type), the name and the content, each padded.
-fn build_id(mut notes: &[u8], alignment: usize) -> Option<String> {
+pub(super) fn build_id(mut notes: &[u8], alignment: usize) -> Option<String> {
     const GNU_BUILD_ID: u32 = 3;
     let word = |notes: &[u8], at: usize| {
         let bytes = notes.get(at..at + 4)?.try_into().ok()?;

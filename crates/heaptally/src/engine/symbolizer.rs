@@ -7,7 +7,8 @@
 //! Names come from debug information where it has paths, otherwise from the symbol table:
 //! `debug = "line-tables-only"` calls `app::Cache<T>::insert` just `insert`. Files loaded after the
 //! first look-up have no lines, because `backtrace` lists loaded files once; they are never asked
-//! of it, since it could take them for files that were unloaded.
+//! of it, since it could take them for files that were unloaded. Nor is anything asked of a file that
+//! has taken the path of a loaded library, as updates do: its build id is another one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -19,7 +20,7 @@ use heaptally_capture::{PROCESS, RecordedIp};
 use heaptally_profile::{Frame, Line, Mapping, SymbolQuality};
 use rustc_demangle::demangle;
 
-use super::elf_symbols::ElfSymbols;
+use super::elf_symbols::{self, ElfSymbols};
 use super::function_path::is_bare;
 use super::mappings::Mappings;
 use crate::Symbolize;
@@ -35,12 +36,17 @@ pub(crate) struct Symbolizer {
     mappings: Mappings,
     /// The files that the `backtrace` crate knows; `None` before it was asked first.
     with_debug_info: Option<Vec<Arc<Mapping>>>,
-    /// Symbol tables by the start of their mapping, read when first needed.
-    symbol_tables: AHashMap<u64, Option<ElfSymbols>>,
+    /// Symbol tables, read when first needed.
+    symbol_tables: AHashMap<Place, Option<ElfSymbols>>,
+    /// Whether the file at the path of a library is the one that is loaded, for the addresses that are being looked up.
+    files_checked: AHashMap<Place, bool>,
     /// Names and files handed out, so that equal ones share their memory.
     texts: AHashSet<Arc<str>>,
     quality: SymbolQuality,
 }
+
+/// A mapping, as long as it lasts: how often files had been loaded or unloaded, 0 for the executable, and where it begins.
+type Place = (u64, u64);
 
 /// Where names are taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,7 @@ impl Symbolizer {
             mappings: Mappings::default(),
             with_debug_info: None,
             symbol_tables: AHashMap::new(),
+            files_checked: AHashMap::new(),
             texts: AHashSet::new(),
             quality: SymbolQuality::default(),
         }
@@ -96,7 +103,7 @@ impl Symbolizer {
             _ => self.mappings.find(address),
         };
         let lines = match &mapping {
-            Some(mapping) if matches!(self.source, Source::DebugInfo | Source::SymbolTables) => self.lines(ip, mapping),
+            Some(mapping) if self.has_names(mapping) => self.lines(ip, mapping),
             _ => [].into(),
         };
         Frame { ip, mapping, lines }
@@ -124,6 +131,7 @@ impl Symbolizer {
             // An address may lie in a file that took the place of one that was unloaded.
             self.mappings.refresh();
         }
+        self.files_checked.clear();
         for batch in ips.chunks(BATCH) {
             for &recorded in batch {
                 out(recorded, self.recorded_frame(recorded));
@@ -151,6 +159,22 @@ impl Symbolizer {
         if self.source == Source::DebugInfo && self.with_debug_info.is_some() {
             self.guarded(backtrace::clear_symbol_cache);
         }
+    }
+
+    /// Whether names are to be looked up, and the file of the mapping is what was loaded, as far as that can be told.
+    fn has_names(&mut self, mapping: &Mapping) -> bool {
+        if !matches!(self.source, Source::DebugInfo | Source::SymbolTables) {
+            return false;
+        }
+        let (Some(loaded), false) = (&mapping.build_id, self.is_main(mapping)) else { return true };
+        let Some(path) = self.mappings.file(mapping) else { return true };
+        let place = self.place(mapping);
+        let is_it = || elf_symbols::build_id(path).as_ref() == Some(loaded);
+        *self.files_checked.entry(place).or_insert_with(is_it)
+    }
+
+    fn place(&self, mapping: &Mapping) -> Place {
+        (if self.is_main(mapping) { 0 } else { self.mappings.looks() }, mapping.start)
     }
 
     fn lines(&mut self, ip: u64, mapping: &Arc<Mapping>) -> Arc<[Line]> {
@@ -245,8 +269,9 @@ impl Symbolizer {
 
     /// The demangled name of the function around an address.
     fn symbol_table_name(&mut self, address: u64, mapping: &Mapping) -> Option<String> {
+        let place = self.place(mapping);
         let file = self.mappings.file(mapping)?;
-        let table = self.symbol_tables.entry(mapping.start).or_insert_with(|| ElfSymbols::read(file));
+        let table = self.symbol_tables.entry(place).or_insert_with(|| ElfSymbols::read(file));
         let name = table.as_ref()?.name_at(address.wrapping_sub(mapping.start))?;
         Some(format!("{:#}", demangle(name)))
     }

@@ -1,13 +1,14 @@
 //! A small server of its own, for programs that have none.
 //!
-//! A thread `heaptally-http` waits for requests and gives each a thread, so that one that takes a minute holds up no other.
-//! What these threads allocate is heaptally's own. The server below is tiny_http's, which has threads too; those are
-//! the program's, as far as the rows go: "(other: tiny_http)".
+//! A thread `heaptally-http` waits for requests and gives each connection with some a thread, so that a request that takes
+//! a minute holds up no other. It answers none itself: on one connection answers come in the order of the requests, and
+//! who sends one too early waits. What these threads allocate is heaptally's own. The server below is tiny_http's, which
+//! has threads too; those are the program's, as far as the rows go: "(other: tiny_http)".
 
+use std::collections::{HashMap, VecDeque};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, io, thread};
 
 use tiny_http::{Header, Method, Request};
@@ -15,8 +16,10 @@ use tiny_http::{Header, Method, Request};
 use super::respond::{Response, respond};
 use crate::engine;
 
-/// Requests that are answered at once; further ones are told to come again.
+/// Connections that are answered at once; requests on others are told to come again.
 const MOST_AT_ONCE: usize = 32;
+/// Requests that may wait on one connection for answers before theirs. Further ones get none.
+const MOST_WAITING: usize = 64;
 
 /// A server that answers until it is dropped.
 #[must_use = "dropping it ends the server; keep it, or call detach()"]
@@ -135,30 +138,85 @@ impl fmt::Debug for Server {
 }
 
 fn wait(server: &tiny_http::Server, is_public: bool) {
-    let under_way = Arc::new(AtomicUsize::new(0));
+    let at_work = Arc::new(AtWork::default());
     // Ends when the server is dropped, or its socket fails.
     while let Ok(request) = server.recv() {
-        if under_way.fetch_add(1, Ordering::Relaxed) >= MOST_AT_ONCE {
-            under_way.fetch_sub(1, Ordering::Relaxed);
-            send(request, &Response::sentence(503, "too many requests are being answered: come again"));
-            continue;
-        }
-        let done = Done(Arc::clone(&under_way));
+        let Some((mut connection, is_full)) = at_work.take(Unanswered(Some(request))) else { continue };
         let body = move || {
-            let _done = done;
-            engine::internal(|| answer(request, is_public));
+            engine::internal(|| {
+                while let Some(request) = connection.next() {
+                    if is_full {
+                        send(request, &Response::sentence(503, "too many requests are being answered: come again"));
+                    } else {
+                        answer(request, is_public);
+                    }
+                }
+            });
         };
-        // Without a thread the request is dropped, which closes it.
+        // Without a thread there is no answer.
         _ = thread::Builder::new().name("heaptally-http".into()).spawn(body);
     }
 }
 
-/// Counts a request as done when dropped, however that comes.
-struct Done(Arc<AtomicUsize>);
+/// Connections whose requests are being answered, each with those that wait.
+#[derive(Default)]
+struct AtWork(Mutex<HashMap<SocketAddr, VecDeque<Unanswered>>>);
 
-impl Drop for Done {
+impl AtWork {
+    /// Puts a request with the others of its connection. If it is the first, the connection, and whether there are too many.
+    fn take(self: &Arc<Self>, request: Unanswered) -> Option<(Connection, bool)> {
+        let from = *request.0.as_ref()?.remote_addr()?;
+        let mut connections = self.lock();
+        let is_full = connections.len() >= MOST_AT_ONCE;
+        if let Some(waiting) = connections.get_mut(&from) {
+            if waiting.len() < MOST_WAITING {
+                waiting.push_back(request);
+            }
+            return None;
+        }
+        connections.insert(from, VecDeque::from([request]));
+        Some((Connection { at_work: Arc::clone(self), from, is_over: false }, is_full))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, VecDeque<Unanswered>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection at work. What still waits when it is dropped gets no answer.
+struct Connection {
+    at_work: Arc<AtWork>,
+    from: SocketAddr,
+    is_over: bool,
+}
+
+impl Connection {
+    /// The next request; `None` once there is none, and then the connection is at work no more.
+    fn next(&mut self) -> Option<Request> {
+        let mut connections = self.at_work.lock();
+        let request = connections.get_mut(&self.from).and_then(VecDeque::pop_front);
+        if request.is_none() {
+            connections.remove(&self.from);
+            self.is_over = true;
+        }
+        request.and_then(|mut request| request.0.take())
+    }
+}
+
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_over {
+            self.at_work.lock().remove(&self.from);
+        }
+    }
+}
+
+/// A request that is let go without an answer when dropped: its own drop would wait for its turn to send one.
+struct Unanswered(Option<Request>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Request::into_writer));
     }
 }
 
