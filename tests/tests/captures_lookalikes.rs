@@ -28,6 +28,7 @@ fn main() {
         ("frames of equal places and other callers", frames_of_equal_places_and_other_callers),
         ("frames of equal alignment and other callers", frames_of_equal_alignment_and_other_callers),
         ("places in turns below callers that change", places_in_turns_below_callers_that_change),
+        ("a caller that only a frame pointer leads to", a_caller_that_only_a_frame_pointer_leads_to),
         ("threads on stacks that were others'", threads_on_stacks_that_were_others),
     ]);
 }
@@ -156,6 +157,78 @@ fn places_in_turns_below_callers_that_change(way: Way) {
         });
         let blocks: Vec<u64> = sites.map(|site| site.counts().allocated_blocks).collect();
         assert_eq!(blocks, [3 * ROUNDS; 100], "{place}");
+    }
+}
+
+/// Keeps the frame of the calling function on the stack, and makes no call, which would write over what the last one left
+/// there. The text tells functions apart.
+macro_rules! keep_frame {
+    ($text:literal) => {
+        // SAFETY: no instruction at all.
+        unsafe { std::arch::asm!(concat!("/* ", $text, " */"), options(nomem, nostack, preserves_flags)) }
+    };
+}
+
+/// Calls `f` from a frame of so many bytes.
+#[inline(never)]
+fn by_one(bytes: usize, mut f: &mut dyn FnMut()) {
+    c_frames::through(ALLOCA, bytes, &mut f);
+    keep_frame!("one");
+}
+
+#[inline(never)]
+fn by_other(bytes: usize, mut f: &mut dyn FnMut()) {
+    c_frames::through(ALLOCA, bytes, &mut f);
+    keep_frame!("other");
+}
+
+/// Of [`c_frames`]: its frame is of any size, and found by the frame pointer.
+const ALLOCA: usize = 8;
+/// Saves the frame pointer.
+const PLAIN: usize = 7;
+/// More than a segment has words.
+const MANY_CALLS: usize = 24;
+
+#[inline(never)]
+fn deeper(calls: usize, f: &mut dyn FnMut()) {
+    if calls == 0 {
+        f()
+    } else {
+        deeper(calls - 1, f)
+    }
+    keep_frame!("deeper");
+}
+
+/// Two frames that have a choice, and make up for each other. What is called in between, by the inner one's frame pointer
+/// alone, is the caller of the inner one; what is called in the end has a frame that saves the frame pointer around it.
+#[inline(never)]
+fn turn(outer: usize, inner: usize, by: fn(usize, &mut dyn FnMut()), places: &[fn()]) {
+    let mut innermost = || c_frames::through(PLAIN, 1, &mut || places.iter().for_each(|place| place()));
+    c_frames::through(ALLOCA, outer, &mut || deeper(MANY_CALLS, &mut || by(inner, &mut innermost)));
+    keep_frame!("turn");
+}
+
+/// First both places below the one caller. Then one of them where the callers lie further in, so that what they leave on
+/// the stack stays there. At last the other place, where all was as at first, but for the caller. The frame pointer is
+/// that of the first time, the words further out are those of the second. Where words are compared by blocks, it counts how
+/// many there are.
+fn a_caller_that_only_a_frame_pointer_leads_to(way: Way) {
+    const DEEPER: usize = 100;
+    type Turn = (usize, usize, fn(usize, &mut dyn FnMut()), &'static [fn()]);
+    const TURNS: [Turn; 3] =
+        [(4096, 32_768, by_one, &[here, there]), (20_480, 16_384, by_one, &[here]), (4096, 32_768, by_other, &[there])];
+    assert_eq!([ALLOCA, PLAIN].map(c_frames::name), ["unoptimized_alloca", "unoptimized_plain"]);
+    heaptally::start(way.config()).unwrap();
+    captures::some_alike();
+    for calls in 0..DEEPER {
+        for (outer, inner, by, places) in TURNS {
+            deeper(calls, &mut || turn(outer, inner, by, places));
+        }
+    }
+    let snapshot = snapshot(way);
+    for (by, blocks) in [("by_one", 3), ("by_other", 1)] {
+        let found = blocks_through(&snapshot, &format!("captures_lookalikes::{by}"));
+        assert_eq!(found, blocks * DEEPER as u64, "{by}");
     }
 }
 

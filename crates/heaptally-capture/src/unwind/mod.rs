@@ -28,7 +28,7 @@ use crate::arena::Arena;
 use crate::capture::Entry;
 use crate::fault::{self, Fault};
 use crate::stack_hash::HashKey;
-use crate::sync::{AtomicU8, Ordering};
+use crate::sync::{AtomicBool, AtomicU8, Ordering};
 
 use eh_frame::{EhFrameHeader, Lookup};
 use modules::Location;
@@ -49,6 +49,11 @@ pub struct Unwinder {
     pub modules: Modules,
     /// A [`Reuse`].
     reuse: AtomicU8,
+    /// Whether a stack was met that leads through code that was registered with libgcc's unwinder at run time.
+    meets_registered: AtomicBool,
+    /// Whether this is a forked child. libgcc finds registered code under a lock, which another thread of the parent may
+    /// have held: then it is held for ever, and nothing tells.
+    is_child: AtomicBool,
 }
 
 /// Whether a capture starts from what is left of the thread's previous one.
@@ -137,7 +142,19 @@ unsafe extern "C" {
 
 impl Unwinder {
     pub(crate) const fn new() -> Self {
-        Self { rules: RuleTable::new(), modules: Modules::new(), reuse: AtomicU8::new(Reuse::On as u8) }
+        Self {
+            rules: RuleTable::new(),
+            modules: Modules::new(),
+            reuse: AtomicU8::new(Reuse::On as u8),
+            meets_registered: AtomicBool::new(false),
+            is_child: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that this is a forked child, in which the lock of registered code is never taken. Called by the handler of
+    /// forks.
+    pub fn note_fork(&self) {
+        self.is_child.store(true, Ordering::Relaxed);
     }
 
     /// Rules that are kept at most; others are compiled whenever they are needed.
@@ -229,6 +246,10 @@ impl Unwinder {
             Err(stop) => {
                 trace.clear();
                 match *stop {
+                    // The platform's unwinder would take the lock of registered code.
+                    Stop::Fallback(_) if self.is_child() && self.meets_registered.load(Ordering::Relaxed) => {
+                        Outcome::Implausible
+                    }
                     Stop::Fallback(why) => Outcome::Fallback(why),
                     Stop::Implausible => Outcome::Implausible,
                 }
@@ -414,10 +435,10 @@ impl Unwinder {
                     (module.generation, module.header)
                 }
                 Location::Outside | Location::WithoutTables => {
-                    return if is_registered(address) {
-                        Err(Stop::Fallback(Fallback::RegisteredCode))
-                    } else {
-                        Ok(Known::Outside)
+                    return match self.is_registered(address) {
+                        Some(true) => Err(Stop::Fallback(Fallback::RegisteredCode)),
+                        Some(false) => Ok(Known::Outside),
+                        None => Err(Stop::Implausible),
                     };
                 }
                 Location::Unnumbered => return Err(Stop::Fallback(Fallback::TooManyModules)),
@@ -454,8 +475,30 @@ impl Unwinder {
         let outside = trace.outside_root();
         outside == 0 || {
             let location = self.modules.locate(outside - 1, arena);
-            matches!(location, Location::Outside | Location::WithoutTables) && !is_registered(outside - 1)
+            let is_outside = matches!(location, Location::Outside | Location::WithoutTables);
+            is_outside && self.is_registered(outside - 1) == Some(false)
         }
+    }
+
+    /// Whether an address outside of all modules lies in code that was registered at run time; `None` in a forked child,
+    /// where that cannot be asked.
+    fn is_registered(&self, address: u64) -> Option<bool> {
+        if self.is_child() {
+            return None;
+        }
+        let mut bases = [0; 3];
+        let address = core::ptr::without_provenance(address as usize);
+        // SAFETY: any address may be asked for; the structure of three pointers is filled when something is found.
+        let is_registered = !unsafe { _Unwind_Find_FDE(address, &raw mut bases) }.is_null();
+        if is_registered {
+            self.meets_registered.store(true, Ordering::Relaxed);
+        }
+        Some(is_registered)
+    }
+
+    fn is_child(&self) -> bool {
+        // Relaxed: of this process from the start.
+        self.is_child.load(Ordering::Relaxed)
     }
 }
 
@@ -485,12 +528,6 @@ fn compile(header: EhFrameHeader, address: u64) -> Rule {
         Lookup::Nothing => Rule::END,
         Lookup::Unreadable => Rule::COMPLEX,
     }
-}
-
-fn is_registered(address: u64) -> bool {
-    let mut bases = [0; 3];
-    // SAFETY: any address may be asked for; the structure of three pointers is filled when something is found.
-    !unsafe { _Unwind_Find_FDE(core::ptr::without_provenance(address as usize), &raw mut bases) }.is_null()
 }
 
 impl ThreadUnwinder {

@@ -44,10 +44,8 @@ pub(crate) struct Segment {
     pub(crate) join_fp: u64,
     pub(crate) join_exact: bool,
     pub(crate) join_hash: StackHash,
-    /// Words of the trace, in whole blocks, that vouch for what is further out.
-    pub(crate) outer_words: usize,
-    /// Words of the segment, in whole blocks; those of the trace that fill no block are among them.
-    pub(crate) inner_words: usize,
+    /// Words of the segment, in whole blocks.
+    pub(crate) len_words: usize,
     pub(crate) charge: Charge,
     pub(crate) words: StackWords<SEGMENT_WORDS>,
 }

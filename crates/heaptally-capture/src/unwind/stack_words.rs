@@ -167,6 +167,17 @@ impl<const N: usize> StackWords<N> {
             .unwrap_or(words)
     }
 
+    /// Whether some words still have the values they had.
+    ///
+    /// # Safety
+    ///
+    /// As for [`StackWords::all_unchanged`], for the words of the range.
+    #[inline(always)]
+    pub(crate) unsafe fn are_unchanged(&self, base: u64, mut range: Range<usize>) -> bool {
+        // SAFETY: the caller's.
+        range.all(|index| unsafe { stack_word(base + u64::from(self.offsets[index])) } == self.values[index])
+    }
+
     /// # Safety
     ///
     /// As for [`StackWords::all_unchanged`], for the block that begins at `begin`.

@@ -192,11 +192,15 @@ impl Trace {
             && joined.hash == segment.join_hash
             && joined.exact == segment.join_exact
             && (!joined.fp_is_live || joined.fp == segment.join_fp);
+        // Those of today, to the last: equal stacks may have lain at other places, to which the words then do not lead.
+        let words = usize::from(joined.word_end);
+        let blocks = words / BLOCK * BLOCK;
         // SAFETY: see above. The frame that is joined lies further out than the live one, as it did then.
         unsafe {
             (same_join
-                && segment.words.all_unchanged(self.base, segment.inner_words)
-                && (segment.outer_words == 0 || self.words.all_unchanged(self.base, segment.outer_words)))
+                && segment.words.all_unchanged(self.base, segment.len_words)
+                && (blocks == 0 || self.words.all_unchanged(self.base, blocks))
+                && self.words.are_unchanged(self.base, blocks..words))
             .then_some(&segment.charge)
         }
     }
@@ -499,7 +503,7 @@ impl Trace {
     #[inline]
     fn remember_segment(&mut self, words: usize) {
         let (whole, joined) = (&self.whole, &self.frames[self.joined]);
-        let outer_words = usize::from(joined.word_end) / BLOCK * BLOCK;
+        let outer_words = usize::from(joined.word_end);
         let slot = slot_of(whole.return_address, whole.sp);
         // The place of the same segment, if there is one; otherwise the two take turns.
         let leaf = FrameState { pc: whole.pc, sp: whole.sp, fp: whole.fp, exact: true };
@@ -513,7 +517,7 @@ impl Trace {
             slot + self.next_segment
         };
         let segment = &mut self.segments[slot];
-        let Some(inner_words) = segment.words.copy(&self.words, outer_words..words) else { return };
+        let Some(len_words) = segment.words.copy(&self.words, outer_words..words) else { return };
         segment.epoch = self.epoch;
         segment.pc = whole.pc;
         segment.sp = whole.sp;
@@ -525,8 +529,7 @@ impl Trace {
         segment.join_fp = joined.fp;
         segment.join_exact = joined.exact;
         segment.join_hash = joined.hash;
-        segment.outer_words = outer_words;
-        segment.inner_words = inner_words;
+        segment.len_words = len_words;
         segment.charge = whole.charge;
     }
 

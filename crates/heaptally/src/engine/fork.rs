@@ -11,7 +11,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use std::{io, process, ptr, thread};
 
-use heaptally_capture::census;
+use heaptally_capture::{PROCESS, census};
 
 use super::aggregator::with_signals_blocked;
 use super::{internal, thread as this_thread};
@@ -145,6 +145,7 @@ pub(crate) fn while_symbolizing<R>(f: impl FnOnce() -> R) -> R {
 }
 
 fn note_child() {
+    PROCESS.unwinder.note_fork();
     GENERATION.fetch_add(1, Ordering::Relaxed);
     if SYMBOLIZING.swap(false, Ordering::SeqCst) {
         SYMBOLS_LOST.store(true, Ordering::Relaxed);
