@@ -94,7 +94,8 @@ fn churn(seed: u64) -> (Counts, u64) {
     let ((), counted) = heaptally::measure(|| {
         for number in 0..OPERATIONS {
             let slot = &mut slots[random.below(SLOTS)];
-            let size = 1 + random.below(if random.below(8) == 0 { 20_000 } else { 300 });
+            let limit = if random.below(8) == 0 { 20_000 } else { 300 };
+            let size = 1 + random.below(limit);
             let layout = Layout::from_size_align(size, 1 << random.below(8)).expect("a valid layout");
             let fill = number as u8;
             let choice = random.below(3);
@@ -125,8 +126,7 @@ fn churn(seed: u64) -> (Counts, u64) {
                 }
                 (None, _) => {
                     // SAFETY: not of zero size.
-                    let address =
-                        unsafe { if choice == 0 { ALLOC.alloc(layout) } else { ALLOC.alloc_zeroed(layout) } };
+                    let address = unsafe { if choice == 0 { ALLOC.alloc(layout) } else { ALLOC.alloc_zeroed(layout) } };
                     if address.is_null() {
                         refusals += 1;
                         return;

@@ -23,12 +23,12 @@ use heaptally_tests::stacks;
 static ALLOC: TallyAlloc = TallyAlloc::system();
 
 /// Times that the library is loaded, each with a thread that allocates so many blocks.
-const LOADS: u64 = 50;
+const LOADS: u64 = 30;
 const BLOCKS: u64 = 20;
 /// What the others have done at least when it is over.
 const WALKS: u64 = 200;
-const NEW_STACKS: u64 = 2_000;
-const SNAPSHOTS: u64 = 5;
+const NEW_STACKS: u64 = 500;
+const SNAPSHOTS: u64 = 3;
 
 static OVER: AtomicBool = AtomicBool::new(false);
 static UNDER_LOCK: AtomicU64 = AtomicU64::new(0);
@@ -39,7 +39,8 @@ static SNAPSHOTS_MADE: AtomicU64 = AtomicU64::new(0);
 extern "C" fn under_lock(_: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
     drop(black_box(Box::new(black_box([0_u64; 3]))));
     UNDER_LOCK.fetch_add(1, Ordering::SeqCst);
-    // One of the libraries is enough.
+    // One of the libraries is enough. Lets others have the lock, which is given to whoever is there.
+    thread::yield_now();
     1
 }
 
@@ -77,8 +78,8 @@ fn allocate_until_over(first: usize) {
         }
         stacks::at(number, 6, &mut leaf);
         ON_NEW_STACKS.fetch_add(1, Ordering::SeqCst);
-        if number % 64 == 0 {
-            // Bounds the number of stacks.
+        if number % 4 == 0 {
+            // Bounds the number of stacks, which unoptimized code is slow to store.
             thread::sleep(Duration::from_millis(1));
         }
     }
