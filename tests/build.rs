@@ -1,6 +1,6 @@
 //! Compiles what the tests need of C: frames that Rust does not make, and libraries to be loaded and unloaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// The bytes of the frames of each library, its build id, and the name of its inner function. The twin has the same frames,
@@ -21,21 +21,27 @@ fn main() {
         build.file("c/frames.c").opt_level(level).force_frame_pointer(false);
         build.define("VARIANT", variant).compile(&format!("frames_{variant}"));
     }
+    // Of these, only the programs that name one of its functions have the file.
+    for file in ["jump", "constructor"] {
+        cc::Build::new().file(format!("c/{file}.c")).opt_level(1).compile(file);
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("plugins");
     fs::create_dir_all(&out).expect("a directory for plugins");
     for (name, frame_bytes, build_id, inner) in PLUGINS {
-        let mut build = cc::Build::new();
-        build
-            .opt_level(1)
-            .force_frame_pointer(false)
-            .pic(true)
-            .define("FRAME_BYTES", frame_bytes)
-            .define("inner", inner);
-        let mut compiler = build.get_compiler().to_command();
-        compiler.arg(format!("-Wl,--build-id={build_id}"));
-        compiler.args(["-shared", "c/plugin.c", "-o"]).arg(out.join(name).with_extension("so"));
-        let built = compiler.status().expect("a C compiler");
-        assert!(built.success(), "{name}: {built}");
+        let [bytes, inner] = [format!("-DFRAME_BYTES={frame_bytes}"), format!("-Dinner={inner}")];
+        library(&out, name, "c/plugin.c", &[&bytes, &inner, &format!("-Wl,--build-id={build_id}")]);
     }
+    library(&out, "relay", "c/relay.c", &[]);
+    library(&out, "constructed", "c/constructed.c", &["-pthread"]);
     println!("cargo::rustc-env=PLUGINS={}", out.display());
+}
+
+/// Makes a library to be loaded.
+fn library(out: &Path, name: &str, source: &str, flags: &[&str]) {
+    let mut build = cc::Build::new();
+    build.opt_level(1).force_frame_pointer(false).pic(true);
+    let mut compiler = build.get_compiler().to_command();
+    compiler.args(flags).args(["-shared", source, "-o"]).arg(out.join(name).with_extension("so"));
+    let built = compiler.status().expect("a C compiler");
+    assert!(built.success(), "{name}: {built}");
 }

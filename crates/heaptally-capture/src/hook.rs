@@ -31,7 +31,7 @@ use crate::tick::Tick;
 pub enum Thread {
     /// It has a state of its own.
     Own(&'static ThreadState),
-    /// It is about to get one; this is a handler that has interrupted that, or what libc allocates meanwhile.
+    /// It is about to get one; this is a handler that has interrupted that.
     Registering,
     /// It has none: there are too many threads, or no memory.
     Stateless,
@@ -277,7 +277,18 @@ fn count_age(id: StackId, birth: Tick) {
 pub unsafe fn is_abandoned(state: &ThreadState, entry: Entry) -> bool {
     let busy = state.busy_stack_pointer();
     // SAFETY: the caller's.
-    busy != 0 && !unsafe { PROCESS.unwinder.is_interrupted(entry, busy, &PROCESS.arena) }
+    busy != 0 && unsafe { is_left(busy, entry) }
+}
+
+/// Whether no frame is on the stack any more of something that began with the stack pointer `begun` and would not call
+/// the allocator by itself.
+///
+/// # Safety
+///
+/// As for [`is_abandoned`].
+pub unsafe fn is_left(begun: usize, entry: Entry) -> bool {
+    // SAFETY: the caller's.
+    !unsafe { PROCESS.unwinder.is_interrupted(entry, begun, &PROCESS.arena) }
 }
 
 /// # Safety

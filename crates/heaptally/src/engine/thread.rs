@@ -9,12 +9,15 @@
 //!                  ▲  └──► STATELESS        (no memory, or 65,536 threads alive)
 //!                  └────────── ┘             after some operations
 //! ```
+//!
+//! A signal handler may leave any of this by a jump. The next operation finds REGISTERING without a frame of it on the
+//! stack, and registers the thread anew; what the other registration had taken stays taken.
 #![allow(unsafe_code, reason = "leads from a thread-local pointer to a state of the arena")]
 
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 use heaptally_capture::hook::{self, Thread};
 use heaptally_capture::{Entry, Head, Losses, PROCESS, ThreadState, page_map};
@@ -32,6 +35,8 @@ const ENDED: *const Head = &raw const PLACEHOLDERS[3];
 thread_local! {
     /// Const and without destructor: reading it runs no code, at any time in the life of the thread. Never null.
     static STATE: Cell<*const Head> = const { Cell::new(FRESH) };
+    /// The stack pointer of the operation that made it REGISTERING.
+    static REGISTERING_SINCE: Cell<usize> = const { Cell::new(0) };
     /// What the thread counted with states that it has left, less what its present one had counted before.
     static EARLIER: Cell<Counts> = const { Cell::new(Counts::ZERO) };
     /// Operations of this thread while it had no state, though it wanted one.
@@ -101,25 +106,29 @@ pub(crate) fn current(entry: Entry) -> Thread {
         // SAFETY: the state and the entry are the calling thread's.
         Some(state) if unsafe { hook::is_abandoned(state, entry) } => {
             abandon(state);
-            register(head)
+            register(head, entry)
         }
         Some(state) => Thread::Own(state),
-        None if ptr::eq(head, FRESH) => register(head),
+        None if ptr::eq(head, FRESH) => register(head, entry),
+        // SAFETY: the entry is the calling thread's.
+        None if ptr::eq(head, REGISTERING) && unsafe { hook::is_left(REGISTERING_SINCE.get(), entry) } => {
+            register(head, entry)
+        }
         None if ptr::eq(head, REGISTERING) => Thread::Registering,
         None if ptr::eq(head, ENDED) => Thread::Ended,
-        None => try_again(),
+        None => try_again(entry),
     }
 }
 
 /// A state for the calling thread, which has found none so far: there may be memory again. Asked for now and then, since
 /// every operation of the thread comes by here.
-fn try_again() -> Thread {
+fn try_again(entry: Entry) -> Thread {
     let operations = STATELESS_OPERATIONS.get().wrapping_add(1);
     STATELESS_OPERATIONS.set(operations);
     if !operations.is_power_of_two() && !operations.is_multiple_of(64) {
         return Thread::Stateless;
     }
-    register(STATELESS)
+    register(STATELESS, entry)
 }
 
 /// Makes the calling thread's allocations heaptally's own until the same number of calls of [`leave_internal`].
@@ -160,9 +169,12 @@ fn abandon(state: &ThreadState) {
     Losses::count(&PROCESS.losses.abandoned);
 }
 
-/// Gives the calling thread, whose head was `seen`, a state. What libc allocates meanwhile finds REGISTERING and counts
-/// on the shared lines.
-fn register(seen: *const Head) -> Thread {
+/// Gives the calling thread, whose head was `seen`, a state. Asks libc for nothing that may allocate before the thread
+/// has it: who finds REGISTERING is a signal handler, or comes after one that has left by a jump.
+fn register(seen: *const Head, entry: Entry) -> Thread {
+    // First: a handler that finds REGISTERING looks here. What it reads in between is its own affair.
+    REGISTERING_SINCE.set(entry.sp);
+    compiler_fence(Ordering::SeqCst);
     let was = STATE.replace(REGISTERING);
     if !ptr::eq(was, seen) {
         // A signal handler came in between and has done it.
@@ -176,10 +188,10 @@ fn register(seen: *const Head) -> Thread {
     match PROCESS.registry.acquire(&PROCESS.arena, &PROCESS.mode) {
         Some(state) => {
             EARLIER.set(EARLIER.get() - counted(state));
-            exit_key::arm(state);
             (0..INTERNAL.take()).for_each(|_| state.enter_internal());
             STATE.set(ptr::from_ref(state).cast());
             PROCESS.registry.own(state);
+            exit_key::arm(state);
             Thread::Own(state)
         }
         None => {
