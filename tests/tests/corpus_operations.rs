@@ -16,5 +16,5 @@ static ALLOC: Watched = watched();
 #[test]
 fn blocks_and_numbers_are_the_models_after_every_round() {
     let mut model = Model::start();
-    replay::replay("operations", 10, |input| model.check(input));
+    replay::replay("operations", 3, |input| model.check(input));
 }

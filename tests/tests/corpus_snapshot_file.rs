@@ -11,5 +11,5 @@ static ALLOC: heaptally::TallyAlloc = heaptally::TallyAlloc::system();
 
 #[test]
 fn whatever_is_read_can_be_used_and_written_again() {
-    replay::replay("snapshot_file", 100, snapshot_file::check);
+    replay::replay("snapshot_file", 30, snapshot_file::check);
 }

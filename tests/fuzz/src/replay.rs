@@ -6,6 +6,7 @@
 extern crate std;
 
 use std::path::{Path, PathBuf};
+use std::string::String;
 use std::vec::Vec;
 use std::{format, fs, println, thread};
 
@@ -43,7 +44,7 @@ pub(crate) fn replay(target: &str, mutations: usize, mut property: impl FnMut(&[
 }
 
 /// Names and bytes of all files, sorted by name.
-fn corpus(target: &str) -> Vec<(std::string::String, Vec<u8>)> {
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = package.ancestors().map(|folder| folder.join("tests/fuzz/corpus").join(target));
     let folder: PathBuf = folders.find(|folder| folder.is_dir()).expect("a checkout of the repository");

@@ -164,6 +164,6 @@ mod tests {
 
     #[test]
     fn the_corpus_of_the_fuzzer_has_no_name_that_is_read_wrongly() {
-        replay::replay("names", 300, check);
+        replay::replay("names", 100, check);
     }
 }

@@ -225,5 +225,5 @@ fn damaged_tables_never_panic_and_are_complex_or_read_as_gimli_reads_them() {
 
 #[test]
 fn the_corpus_of_the_fuzzer_is_complex_or_read_as_gimli_reads_it() {
-    replay::replay("unwind_tables", 300, check_table);
+    replay::replay("unwind_tables", 200, check_table);
 }
