@@ -116,7 +116,11 @@ fn stacks_through_registered_code_are_whole_and_not_asked_for_in_a_child() {
                 }
             }
         });
-        let failed = (0..CHILDREN).find_map(|_| child::run(|| Ok(around(&code)).map(|()| 0)).err());
+        let through = || {
+            around(&code);
+            Ok(0)
+        };
+        let failed = (0..CHILDREN).find_map(|_| child::run(through).err());
         is_over.store(true, Ordering::Relaxed);
         assert_eq!(failed, None);
     });
