@@ -101,7 +101,8 @@ pub fn resizes(rounds: usize) {
         }
         drop(neighbour);
     }
-    assert!(moved > 0 && stayed > 0, "{moved} moved, {stayed} stayed");
+    // AddressSanitizer's allocator moves every block.
+    assert!(moved > 0 && (stayed > 0 || cfg!(heaptally_asan)), "{moved} moved, {stayed} stayed");
     assert_eq!(layout_balance(), before, "a layout at a free was not that of the allocation");
 }
 
