@@ -12,6 +12,7 @@ use std::{format, fs, println, thread};
 
 use random::Random;
 
+#[allow(unreachable_pub, reason = "it is public in the package that it belongs to")]
 #[path = "../../src/random.rs"]
 mod random;
 
