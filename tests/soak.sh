@@ -8,7 +8,7 @@
 # Four workers meet new stacks all the time, recurse under 2,000 frames, load and unload libraries, start threads that end,
 # resize, allocate up to 6 MiB at once and free each other's blocks. A reader takes snapshots, differences, the history, the
 # peak and suspects, and writes all formats; subscriptions come and go; a child is forked every five seconds, counts and
-# ends; tracking is paused now and then; and one function leaks 13 KiB a second. For each line everybody stops at a gate. The
+# ends; tracking is paused now and then; and one function leaks 13 KiB a second at most. For each line everybody stops at a gate. The
 # columns, in MiB unless they are numbers of things:
 # - resident; live of the program; heaptally's own in all, of which tables, heap and page map (docs/metrics.md, "Overhead")
 # - stacks, frames, rules, states of threads, counters, rings and the history: what is in use of each bound

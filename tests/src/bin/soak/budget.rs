@@ -46,8 +46,8 @@ pub(crate) fn arena_bytes(overhead: &Overhead) -> u64 {
     let frames = overhead.stack_nodes * 16;
     let hashes = match overhead.stacks {
         0..=20_000 => 2 * MIB,
-        0..=200_000 => 22 * MIB,
-        0..=1_000_000 => 86 * MIB,
+        20_001..=200_000 => 22 * MIB,
+        200_001..=1_000_000 => 86 * MIB,
         _ => 341 * MIB,
     };
     states + stacks + frames + hashes + overhead.counter_page_bytes + overhead.ring_bytes + 8 * MIB

@@ -63,8 +63,7 @@ impl Worker {
         1 + self.random.below(most)
     }
 
-    /// A billion different stacks, of which the innermost 16 frames are a thousand: those that find no more room whole are
-    /// kept by these.
+    /// A billion different stacks with a few innermost 16 frames: those that find no more room whole are kept by these.
     fn new_stacks(&mut self) {
         let (outer, inner, bytes) = (self.random.below(1_000_000), self.random.below(1_000), self.bytes(2_000));
         let mut made = None;

@@ -32,7 +32,7 @@ impl Reader {
     /// What was read contradicts itself.
     pub(crate) fn read(&mut self) -> Result<(), String> {
         self.readings += 1;
-        if self.readings % SUBSCRIPTION_READINGS == 0 {
+        if self.readings.is_multiple_of(SUBSCRIPTION_READINGS) {
             self.subscription = subscribe(self.tally);
         }
         let snapshot = self.tally.snapshot();
