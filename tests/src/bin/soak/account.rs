@@ -29,8 +29,8 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) const fn new(function: &'static str) -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
-        Self { function, allocated_blocks: ZERO, allocated_bytes: ZERO, freed_blocks: ZERO, freed_bytes: ZERO }
+        let [allocated_blocks, allocated_bytes, freed_blocks, freed_bytes] = [const { AtomicU64::new(0) }; 4];
+        Self { function, allocated_blocks, allocated_bytes, freed_blocks, freed_bytes }
     }
 
     /// Everything since the start.
