@@ -26,22 +26,36 @@ optimized=(heaptally_injected heaptally heaptally-capture heaptally-profile heap
 # The longest that one run of a suite may take.
 patience_seconds=1200
 
-# Crate and version.
+# All of a crate's unit and integration tests.
+all="--lib --tests"
+# Of tokio those of the runtime, of tasks, of what they wait for, of the network, of signals and of child processes: all of them
+# take an hour to link.
+tokio="--features full,test-util --lib"
+for test in rt_basic rt_threaded rt_common rt_handle rt_panic rt_local task_abort task_blocking task_join_set task_local \
+    task_local_set task_panic sync_mpsc sync_broadcast sync_mutex sync_rwlock sync_semaphore sync_oneshot sync_watch \
+    io_copy io_split io_driver macros_select tcp_stream tcp_echo uds_stream udp process_smoke process_kill_on_drop \
+    signal_ctrl_c signal_multi_rt time_sleep time_interval fs_file; do
+    tokio+=" --test $test"
+done
+# Crate, version, and its tests.
 crates=(
-    "slab 0.4.12"
-    "smallvec 1.16.6"
-    "dashmap 6.2.1"
-    "crossbeam-deque 0.8.8"
-    "crossbeam-epoch 0.9.21"
-    "crossbeam-utils 0.8.23"
-    "thread_local 1.1.10"
-    "once_cell 1.21.4"
-    "bytes 1.12.2"
-    "parking_lot 0.12.5"
-    "rayon-core 1.13.0"
-    "http 1.5.0"
-    "indexmap 2.14.2"
-    "memchr 2.8.3"
+    "slab 0.4.12 $all"
+    "smallvec 1.16.6 $all"
+    "dashmap 6.2.1 $all"
+    "crossbeam-deque 0.8.8 $all"
+    "crossbeam-epoch 0.9.21 $all"
+    "crossbeam-utils 0.8.23 $all"
+    "thread_local 1.1.10 $all"
+    "once_cell 1.21.4 $all"
+    "bytes 1.12.2 $all"
+    "parking_lot 0.12.5 $all"
+    "rayon-core 1.13.0 $all"
+    "http 1.5.0 $all"
+    "indexmap 2.14.2 $all"
+    "memchr 2.8.3 $all"
+    "rayon 1.12.0 $all"
+    "serde_json 1.0.154 $all"
+    "tokio 1.54.1 $tokio"
 )
 
 inners=(system jemalloc mimalloc)
@@ -71,7 +85,7 @@ touch "$scratch/fetch/src/lib.rs"
 {
     printf '[package]\nname = "fetch"\nedition = "2024"\n[workspace]\n[dependencies]\n'
     for crate in "${crates[@]}"; do
-        read -r name version <<<"$crate"
+        read -r name version _ <<<"$crate"
         echo "$name = \"=$version\""
     done
 } >"$scratch/fetch/Cargo.toml"
@@ -94,17 +108,20 @@ copy() {
         printf '\n[dev-dependencies.heaptally_injected]\npath = "%s"\nfeatures = [%s]\n' "$checkout/tests/suites/inject" \
             "$features"
         printf '\n[workspace]\n'
+        # Its tests use crates that depend on it, and mean this one.
+        [ "$1" != tokio ] || printf '\n[patch.crates-io.tokio]\npath = "."\n'
         printf '\n[profile.dev.package.%s]\nopt-level = 2\n' "${optimized[@]}"
     } >>"$copy/Cargo.toml"
     cp tests/suites/inject/Cargo.lock "$copy/Cargo.lock"
     rm -f "$copy/rust-toolchain.toml"
 }
 
-# Runs a crate's tests; the rest are variables of the environment.
+# Runs a crate's tests, with the arguments that choose them; the rest are variables of the environment.
 tests() {
-    local name=$1 log=$2
-    shift 2
-    env "$@" timeout "$patience_seconds" cargo test --lib --tests --no-fail-fast \
+    local name=$1 chosen log=$3
+    read -ra chosen <<<"$2"
+    shift 3
+    env "$@" timeout "$patience_seconds" cargo test "${chosen[@]}" --no-fail-fast \
         --manifest-path "$scratch/$name/Cargo.toml" --target-dir "$scratch/target" >"$log" 2>&1
 }
 
@@ -134,10 +151,10 @@ printf "$row" crate version binaries "left out" system heaptally jemalloc mimall
 # shellcheck disable=SC2059
 printf "$row" --- --- ---: ---: ---: ---: ---: ---: ---: ---: ---: ---: ---:
 for crate in "${crates[@]}"; do
-    read -r name version <<<"$crate"
+    read -r name version arguments <<<"$crate"
     logs=$scratch/logs/$name
     copy "$name" "$version"
-    tests "$name" "$logs.plain" || true
+    tests "$name" "$arguments" "$logs.plain" || true
     if ! grep -q '^test result: ' "$logs.plain"; then
         failed "$name does not build, or has no tests: see $logs.plain"
         continue
@@ -151,7 +168,7 @@ for crate in "${crates[@]}"; do
     for inner in "${inners[@]}"; do
         rm -f "$logs.$inner.report"
         touch "$logs.$inner.report"
-        tests "$name" "$logs.$inner" "RUSTC_WORKSPACE_WRAPPER=$checkout/tests/suites/rustc.sh" \
+        tests "$name" "$arguments" "$logs.$inner" "RUSTC_WORKSPACE_WRAPPER=$checkout/tests/suites/rustc.sh" \
             "HEAPTALLY_SUITES_LEFT_OUT=$logs.left_out" "HEAPTALLY_SUITES_REPORT=$logs.$inner.report" \
             "HEAPTALLY_SUITES_INNER=$inner" || true
         if ! diff <(passed "$logs.plain") <(passed "$logs.$inner") >"$logs.$inner.diff"; then
@@ -170,10 +187,10 @@ for crate in "${crates[@]}"; do
 done
 
 # A suite that never fails proves nothing: a block goes past heaptally in the first crate.
-read -r name _ <<<"${crates[0]}"
+read -r name _ arguments <<<"${crates[0]}"
 report=$scratch/logs/$name.fault.report
 rm -f "$report"
-tests "$name" "$scratch/logs/$name.fault" "RUSTC_WORKSPACE_WRAPPER=$checkout/tests/suites/rustc.sh" \
+tests "$name" "$arguments" "$scratch/logs/$name.fault" "RUSTC_WORKSPACE_WRAPPER=$checkout/tests/suites/rustc.sh" \
     "HEAPTALLY_SUITES_LEFT_OUT=/dev/null" "HEAPTALLY_SUITES_REPORT=$report" HEAPTALLY_SUITES_FAULT=on || true
 if sum_up "$report" >/dev/null 2>"$scratch/logs/$name.fault.violations"; then
     failed "a block that goes past heaptally in $name was not found"
