@@ -100,7 +100,7 @@ impl Operation {
             slot: usize::from(what >> 3 & 7),
             function: usize::from(what >> 6) % FUNCTIONS,
             size: (SIZES[usize::from(size >> 3)] + usize::from(size & 7)).saturating_sub(4).max(1),
-            align: 1 << (how & 0xF) % ALIGNMENTS,
+            align: 1 << ((how & 0xF) % ALIGNMENTS),
             thread: usize::from(how >> 4 & 3) % THREADS,
             calls_between: how >> 6,
             takes_snapshot: size & 2 == 2,
@@ -241,7 +241,7 @@ fn perform(operation: Operation, slot: &mut Option<Held>, rows: &mut Rows, is_pa
     function(&mut block, operation, operation.calls_between);
     let function = (!is_paused).then_some(operation.function);
     if let Some(function) = function {
-        rows[function] = rows[function] + counts([1, operation.size as u64], [0, 0]);
+        rows[function] += counts([1, operation.size as u64], [0, 0]);
     }
     *slot = block.map(|block| Held { block, function });
 }
@@ -254,7 +254,7 @@ fn free(slot: &mut Option<Held>, rows: &mut Rows) {
 
 fn count_freed(held: &Held, rows: &mut Rows) {
     if let Some(function) = held.function {
-        rows[function] = rows[function] + counts([0, 0], [1, held.block.size() as u64]);
+        rows[function] += counts([0, 0], [1, held.block.size() as u64]);
     }
 }
 
