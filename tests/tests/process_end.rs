@@ -172,7 +172,7 @@ mod on_linux {
             keep_going(tally, meanwhile);
         }
         match end {
-            End::Return => return ExitCode::from(STATUS),
+            End::Return => ExitCode::from(STATUS),
             End::ExitElsewhere => {
                 thread::spawn(|| process::exit(STATUS.into()));
                 loop {
