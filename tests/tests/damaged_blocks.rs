@@ -88,7 +88,7 @@ fn free_of_a_tick_to_come() {
 fn resize_overrun() {
     let damaged = overrun(240);
     // SAFETY: allocated with this layout.
-    let whole = unsafe { realloc(damaged.as_ptr(), layout(240), 400) };
+    let whole = black_box(unsafe { realloc(damaged.as_ptr(), layout(240), 400) });
     // SAFETY: resized to this layout.
     unsafe { dealloc(whole, layout(400)) };
 }

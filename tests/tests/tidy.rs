@@ -98,8 +98,9 @@ fn atomics_of(text: &str) -> Vec<String> {
         let is_static = item.strip_prefix("static ");
         let Some((name, kind)) = is_static.unwrap_or(item).split_once(": ") else { continue };
         let kind = kind.split(" = ").next().unwrap_or_default();
-        // A reference is somebody else's atomic; and only items and fields begin with nothing but their name.
-        if !kind.contains("Atomic") || kind.starts_with('&') || name_in(name) != name {
+        // A reference is somebody else's atomic, a call makes the value of a field; and only items and fields begin with
+        // nothing but their name.
+        if !kind.contains("Atomic") || kind.contains("::new(") || kind.starts_with('&') || name_in(name) != name {
             continue;
         }
         match is_static {
