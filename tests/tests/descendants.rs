@@ -33,6 +33,10 @@ const PROGRAMS: u64 = 25;
 const STATUS: i32 = 3;
 const BLOCK_BYTES: usize = 1000;
 
+/// Those of a generation's threads: the test's own, the harness's, the aggregator, those that allocate and the reader.
+/// Twice, because a thread that was in the middle of an operation at the fork leaves a state that nobody takes over.
+const STATES: u64 = 2 * (4 + ALLOCATORS as u64);
+
 static SNAPSHOTS: AtomicU64 = AtomicU64::new(0);
 
 /// Allocates and frees on 100 stacks.
@@ -94,7 +98,12 @@ fn generation(number: u8, mut inherited: Vec<Block>) -> Result<u8, String> {
     }
     let snapshot = quiet_snapshot()?;
     let unknown = snapshot.losses().unknown_frees.blocks;
-    if unknown != 0 { Err(format!("generation {number}: {unknown} unknown frees")) } else { Ok(number) }
+    let states = snapshot.overhead().threads;
+    println!("generation {number}: {states} states");
+    if unknown != 0 || states > STATES {
+        return Err(format!("generation {number}: {unknown} unknown frees, {states} states"));
+    }
+    Ok(number)
 }
 
 /// Runs programs, by `posix_spawn`; and by `fork` and `exec`, because there is something to do in between: to allocate.
