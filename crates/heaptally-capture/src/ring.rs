@@ -209,8 +209,12 @@ impl Ring {
         Ok(fresh)
     }
 
-    /// Hands every record to `store`, in order. One caller at a time, who holds the right to drain.
+    /// Hands every record to `store`, in order, that was there when it was called, and perhaps some that came later: who
+    /// writes as fast as this reads is not waited for. One caller at a time, who holds the right to drain.
     pub(crate) fn drain(&self, pool: &SegmentPool, arena: &Arena, mut store: impl FnMut(Record<'_>)) {
+        // Relaxed: a record that the caller knows of lies in this segment or before it. It is in the chain, which only the
+        // caller shortens, and so nobody uses its number again before it is reached.
+        let last = self.tail.load(Ordering::Relaxed);
         while let Some(segment) = pool.segment(self.head.load(Ordering::Acquire)) {
             // `next` before `written`: if there is a next segment, nothing more will be written here.
             let next = segment.next.load(Ordering::Acquire);
@@ -218,11 +222,15 @@ impl Ring {
             if next == 0 {
                 return;
             }
+            let is_last = segment.number.load(Ordering::Relaxed) == last;
             // Before the head: a child that is forked in between counts one segment too few, not too many for ever.
             self.length.fetch_sub(1, Ordering::Relaxed);
             // Release: a consumer in a forked child sees the new head with everything before it stored.
             self.head.store(next, Ordering::Release);
             pool.give_back(segment, arena);
+            if is_last {
+                return;
+            }
         }
     }
 
@@ -339,6 +347,24 @@ mod tests {
         assert_eq!(drain_all(ring, &pool, &arena)[0].0, 20);
         // Four segments were ever made: drained ones are used again.
         assert_eq!(pool.bytes(), BUDGET_BYTES);
+    }
+
+    #[test]
+    fn a_drain_ends_where_the_ring_did_when_it_began() {
+        let (ring, pool, arena) = ring();
+        let deep: Vec<usize> = (0..MAX_DEPTH).collect();
+        // A segment each.
+        for id in 16..18 {
+            push(ring, &pool, &arena, id, false, &deep).unwrap();
+        }
+        let mut drained = 0;
+        ring.drain(&pool, &arena, |_| {
+            drained += 1;
+            assert!(drained <= 2, "a producer who is as fast is drained for ever");
+            push(ring, &pool, &arena, 18, false, &deep).unwrap();
+        });
+        assert_eq!(drained, 2);
+        assert_eq!(drain_all(ring, &pool, &arena).len(), 2);
     }
 
     #[test]
