@@ -14,8 +14,8 @@
 # slot of the page map is such a thing.
 #
 # How the unwinder gets along with it: it compares words of the stack with what they were. One that belongs to no frame any more
-# may have become part of a variable that nobody has set, and comparing it is reported. That alone is suppressed, in the one
-# function that does it, and only as a comparison; tests/memcheck.supp says why it is right. What is captured is found out with
+# may have become part of a variable that nobody has set, and comparing it is reported. That alone is suppressed, where
+# it is done, and only as a comparison; tests/memcheck.supp says why it is right. What is captured is found out with
 # the platform's unwinder beside it, in captures_lookalikes.
 #
 # Not among the tests: exactness, whose blocks are to grow where they are, which memcheck's allocator never lets them;
