@@ -19,7 +19,7 @@ if [ "${1:-}" = --quick ]; then
     shift
 fi
 # A name of our own, not `loom`: programs that use loom for themselves build their dependencies with that.
-export RUSTFLAGS="--cfg heaptally_loom"
+export RUSTFLAGS="--cfg heaptally_loom --cfg heaptally_no_asm"
 # Checks are on, as in other tests, and the code is fast enough for millions of runs.
 export CARGO_PROFILE_TEST_OPT_LEVEL=3
 # Two at a time: a model is one thread of the system.

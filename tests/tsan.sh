@@ -14,7 +14,7 @@
 # driver holds every reading to what docs/memory-ordering.md promises of it, and the last one to numbers counted by hand.
 #
 # What the sanitizer does not see, and what is done about it:
-# - *Instructions of `asm!`*: counters are incremented so. `--cfg heaptally_tsan` makes them loads and stores. The words of its
+# - *Instructions of `asm!`*: counters are incremented so. `--cfg heaptally_no_asm` makes them loads and stores. The words of its
 #   own stack that a thread compares stay `asm!`; no other thread reads those.
 # - *std*, which is not instrumented: so the driver is no global allocator, and threads, their end and atomics are all it has
 #   of std. With rust-src (rustup component add rust-src --toolchain nightly) std is built with the sanitizer, and the
@@ -40,7 +40,7 @@ target=x86_64-unknown-linux-gnu
 compgen -G "$sysroot/lib/rustlib/$target/lib/librustc*rt.tsan.a" >/dev/null ||
     { echo "skipped: the nightly toolchain has no ThreadSanitizer for $target"; exit 0; }
 
-export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg heaptally_tsan"
+export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg heaptally_no_asm"
 work=$PWD/target/tsan
 mkdir -p "$work"
 log=$work/tsan.log

@@ -35,23 +35,23 @@ impl Counter {
     #[inline(always)]
     pub(crate) fn bump(&self) {
         // Release: as in `Line::bump`.
-        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan))))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm))))]
         // SAFETY: adds to a live, aligned word that no other thread writes; others read it as an atomic.
         unsafe {
             core::arch::asm!("inc qword ptr [{word}]", word = in(reg) self.0.as_ptr(), options(nostack))
         };
-        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan)))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm)))))]
         self.add_alone(1);
     }
 
     /// Adds `n`, as the only thread that writes it, where no instruction of ours does.
-    #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan)))))]
+    #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm)))))]
     pub(crate) fn add_alone(&self, n: u64) {
         // A load and a store, as the instruction is for other threads. Neither in a model nor under ThreadSanitizer is there a
         // handler that interrupts it.
-        #[cfg(any(heaptally_loom, heaptally_tsan))]
+        #[cfg(heaptally_no_asm)]
         self.0.store(self.0.load(Ordering::Relaxed) + n, Ordering::Release);
-        #[cfg(not(any(heaptally_loom, heaptally_tsan)))]
+        #[cfg(not(heaptally_no_asm))]
         self.add(n);
     }
 
@@ -120,7 +120,7 @@ impl Line {
         // PERF: not locked instructions, 1 cycle against about 18.
         // Release: x86 stores are, and the compiler moves no memory access across the block. Pairs with the Acquire
         // in `get`.
-        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan))))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm))))]
         // SAFETY: adds to two live, aligned words that no other thread writes; others read them as atomics.
         unsafe {
             core::arch::asm!(
@@ -133,7 +133,7 @@ impl Line {
                 options(nostack),
             )
         };
-        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan)))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm)))))]
         {
             let [blocks, sum] = match OFFSET {
                 0 => [&self.allocated_blocks, &self.allocated_bytes],

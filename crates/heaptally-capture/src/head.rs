@@ -45,7 +45,7 @@ impl Head {
         // less.
         // Relaxed: who reads CLOSED late counts a few more blocks as allocated before the start, which is what they
         // were.
-        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan))))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm))))]
         // SAFETY: reads one live byte.
         unsafe {
             core::arch::asm!(
@@ -59,7 +59,7 @@ impl Head {
             );
             true
         }
-        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan)))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm)))))]
         {
             self.gate.load(Ordering::Relaxed) == CLOSED
         }
@@ -111,7 +111,7 @@ impl Head {
         // PERF: as in `is_off`, one instruction less. The same arithmetic as `tag::seal`, for the id 0 and the tick 0.
         // Relaxed: as in `is_off`.
         const { assert!(StackId::BEFORE_START.index() == 0) };
-        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan))))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm))))]
         {
             let mut keyed = place;
             // SAFETY: reads one live, aligned word.
@@ -126,7 +126,7 @@ impl Head {
             }
             keyed.wrapping_mul(tag::SPREAD).rotate_left(tag::CHECK_BITS)
         }
-        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan)))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm)))))]
         {
             tag::seal(place, self.off_key.load(Ordering::Relaxed))
         }

@@ -102,7 +102,7 @@ impl UntoldBytes {
     pub(crate) fn pass(&self, size: usize) -> bool {
         // PERF: two instructions; the compiler makes four, as it may not use the flags of an atomic's subtraction.
         // Relaxed: one writer.
-        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan))))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm))))]
         // SAFETY: subtracts from a live, aligned word that no other thread writes.
         unsafe {
             core::arch::asm!(
@@ -115,7 +115,7 @@ impl UntoldBytes {
             );
             false
         }
-        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan)))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm)))))]
         {
             let room = self.room.load(Ordering::Relaxed) - size as i64;
             self.room.store(room, Ordering::Relaxed);

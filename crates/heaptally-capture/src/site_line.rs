@@ -59,7 +59,7 @@ impl SiteLine {
     /// thread that writes them. One instruction each, as in [`Line::count_allocated`], whose ordering it has.
     #[inline(always)]
     fn bump<const COUNTS: usize, const BIRTHS: usize>(&self, bytes: usize, birth: Tick) {
-        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan))))]
+        #[cfg(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm))))]
         // SAFETY: adds to three live, aligned words that no other thread writes; others read them as atomics.
         unsafe {
             core::arch::asm!(
@@ -74,7 +74,7 @@ impl SiteLine {
                 options(nostack),
             )
         };
-        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_loom, heaptally_tsan)))))]
+        #[cfg(not(all(target_arch = "x86_64", not(any(miri, heaptally_no_asm)))))]
         {
             let births = if COUNTS == 0 {
                 self.line.count_allocated(bytes);
