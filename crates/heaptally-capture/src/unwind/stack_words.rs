@@ -161,21 +161,32 @@ impl<const N: usize> StackWords<N> {
         while begin + BLOCK <= words && !unsafe { self.block_differs(base, begin) } {
             begin += BLOCK;
         }
-        (begin..words)
-            // SAFETY: the caller's.
-            .find(|&index| unsafe { stack_word(base + u64::from(self.offsets[index])) } != self.values[index])
-            .unwrap_or(words)
+        // SAFETY: the caller's.
+        (begin..words).find(|&index| !unsafe { self.is_unchanged(base, index) }).unwrap_or(words)
     }
 
-    /// Whether some words still have the values they had.
+    /// [`StackWords::all_unchanged`], of any number of words.
     ///
     /// # Safety
     ///
-    /// As for [`StackWords::all_unchanged`], for the words of the range.
+    /// As there.
     #[inline(always)]
-    pub(crate) unsafe fn are_unchanged(&self, base: u64, mut range: Range<usize>) -> bool {
+    pub(crate) unsafe fn are_unchanged(&self, base: u64, words: usize) -> bool {
+        let blocks = words / BLOCK * BLOCK;
         // SAFETY: the caller's.
-        range.all(|index| unsafe { stack_word(base + u64::from(self.offsets[index])) } == self.values[index])
+        unsafe {
+            (blocks == 0 || self.all_unchanged(base, blocks))
+                && (blocks..words).all(|index| self.is_unchanged(base, index))
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`StackWords::all_unchanged`], for one word.
+    #[inline(always)]
+    unsafe fn is_unchanged(&self, base: u64, index: usize) -> bool {
+        // SAFETY: the caller's.
+        unsafe { stack_word(base + u64::from(self.offsets[index])) == self.values[index] }
     }
 
     /// # Safety
@@ -257,6 +268,8 @@ mod tests {
             assert_eq!(filled, words.div_ceil(8) * 8);
             // SAFETY: the words are those of `memory`.
             assert_eq!(unsafe { (stack.unchanged(base, words), stack.all_unchanged(base, filled)) }, (words, true));
+            // SAFETY: as above.
+            assert!(unsafe { stack.are_unchanged(base, words) });
             for first in 0..words {
                 let mut changed = StackWords { offsets: stack.offsets, values: stack.values };
                 for index in (first..words).step_by(3) {
@@ -266,6 +279,8 @@ mod tests {
                 // SAFETY: as above.
                 let found = unsafe { (changed.unchanged(base, words), changed.all_unchanged(base, filled)) };
                 assert_eq!(found, (first, false), "{first} of {words}");
+                // SAFETY: as above.
+                assert!(!unsafe { changed.are_unchanged(base, words) }, "{first} of {words}");
             }
         }
     }

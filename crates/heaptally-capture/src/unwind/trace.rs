@@ -193,14 +193,12 @@ impl Trace {
             && joined.exact == segment.join_exact
             && (!joined.fp_is_live || joined.fp == segment.join_fp);
         // Those of today, to the last: equal stacks may have lain at other places, to which the words then do not lead.
-        let words = usize::from(joined.word_end);
-        let blocks = words / BLOCK * BLOCK;
+        let outer_words = usize::from(joined.word_end);
         // SAFETY: see above. The frame that is joined lies further out than the live one, as it did then.
         unsafe {
             (same_join
                 && segment.words.all_unchanged(self.base, segment.len_words)
-                && (blocks == 0 || self.words.all_unchanged(self.base, blocks))
-                && self.words.are_unchanged(self.base, blocks..words))
+                && self.words.are_unchanged(self.base, outer_words))
             .then_some(&segment.charge)
         }
     }
