@@ -3,8 +3,11 @@
 //! They have the size of the others, may be made in a static, and zeroed memory is zero. What they hold is their initial
 //! value: it never changes.
 
-// As the ones of core: public, some of them in fields of public types, and with more operations than each type's users need.
-#![allow(dead_code, unreachable_pub)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "as those of core: in public types, with operations that not all of them need"
+)]
 
 extern crate std;
 

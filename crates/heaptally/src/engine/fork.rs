@@ -79,10 +79,11 @@ fn mark() -> Option<&'static AtomicU32> {
     unsafe { MARK.load(Ordering::Acquire).as_ref() }
 }
 
-fn note_mark(word: u32) {
+/// Says that the process knows that it is a child.
+fn note_mark() {
     if let Some(mark) = mark() {
         // Release: pairs with the Acquire in `generation`; who finds the mark finds the number of the process.
-        mark.store(word, Ordering::Release);
+        mark.store(MARKED, Ordering::Release);
     }
 }
 
@@ -98,7 +99,7 @@ pub(crate) fn generation() -> u32 {
             if let Some(own) = this_thread::state() {
                 census::renew(own);
             }
-            note_mark(MARKED);
+            note_mark();
         }
         thread::yield_now();
     }
@@ -156,7 +157,7 @@ extern "C" fn in_child() {
     // Another handler, which was called before this one, may have asked for an aggregator.
     if NOTED_UNTOLD.load(Ordering::Relaxed) != process::id() {
         note_child();
-        note_mark(MARKED);
+        note_mark();
     }
     // The fork may have come in the middle of `start`.
     super::settle_start();
