@@ -28,6 +28,29 @@ pub struct Entry {
     pub fp: usize,
 }
 
+impl Entry {
+    /// The registers of the calling function, at an instruction in it. Every frame of the hook that is further in lies below
+    /// its stack pointer, every frame of the program above, if the function does something after each call made from here, so
+    /// that none of the calls replaces its frame. The unwind tables of a Rust function hold at every instruction of it.
+    #[inline(always)]
+    pub fn here() -> Self {
+        let (pc, sp, fp): (usize, usize, usize);
+        // SAFETY: copies registers.
+        unsafe {
+            core::arch::asm!(
+                "lea {pc}, [rip]",
+                "mov {sp}, rsp",
+                "mov {fp}, rbp",
+                pc = out(reg) pc,
+                sp = out(reg) sp,
+                fp = out(reg) fp,
+                options(nomem, nostack, preserves_flags),
+            )
+        };
+        Self { pc, sp, fp }
+    }
+}
+
 /// How captures are checked against the platform's unwinder.
 pub struct Verification {
     /// Every which capture of a thread; 0 for none.

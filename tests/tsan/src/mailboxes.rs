@@ -25,7 +25,7 @@ impl Mailboxes {
 
     /// Puts a block into one of the boxes and returns what was in it.
     pub(crate) fn exchange(&self, random: &mut Random, held: Held, fault: Fault) -> Option<Held> {
-        self.swap(random.below(BOXES as u64) as usize, held.word(), fault)
+        self.swap(random.below(BOXES), held.word(), fault)
     }
 
     /// Takes a block out of any of the boxes.

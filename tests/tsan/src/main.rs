@@ -12,6 +12,7 @@ mod aggregator;
 mod inner;
 mod mailboxes;
 mod member;
+#[path = "../../src/random.rs"]
 mod random;
 mod stacks;
 mod threads;
@@ -120,7 +121,7 @@ fn work(member: Member, random: &mut Random, fault: Fault) {
             1..=3 => 256 + random.below(2048),
             _ => 1 + random.below(255),
         };
-        let held = stacks::at(path, &mut || member.allocate(size as usize));
+        let held = stacks::at(path as u64, &mut || member.allocate(size));
         match random.below(3) {
             0 => {
                 if let Some(theirs) = MAILBOXES.exchange(random, held, fault) {

@@ -87,7 +87,7 @@ impl Member {
         COUNTED.add(0, size);
         let block = Block { address, size };
         // SAFETY: a fresh block of that layout, and the entry of this function, which does something after the call.
-        unsafe { self.count_allocated(block, entry()) };
+        unsafe { self.count_allocated(block, Entry::here()) };
         black_box(Held(block))
     }
 
@@ -117,7 +117,7 @@ impl Member {
     pub(crate) fn free(self, held: Held) {
         let block = held.0;
         COUNTED.add(2, block.size);
-        let entry = entry();
+        let entry = Entry::here();
         // SAFETY: the block is the caller's, and the state this thread's. What was handed over is ended at once.
         unsafe {
             if !self.own().is_some_and(|state| count_freed(state, block, entry.sp)) {
@@ -163,23 +163,4 @@ unsafe fn count_freed(state: &'static ThreadState, block: Block, sp: usize) -> b
 
 fn layout(size: usize) -> Layout {
     tag::tagged_layout(size, tag::MIN_ALIGN).expect("a size below 2^61")
-}
-
-/// The registers of the calling function.
-#[inline(always)]
-fn entry() -> Entry {
-    let (pc, sp, fp): (usize, usize, usize);
-    // SAFETY: copies registers.
-    unsafe {
-        std::arch::asm!(
-            "lea {pc}, [rip]",
-            "mov {sp}, rsp",
-            "mov {fp}, rbp",
-            pc = out(reg) pc,
-            sp = out(reg) sp,
-            fp = out(reg) fp,
-            options(nomem, nostack, preserves_flags),
-        )
-    };
-    Entry { pc, sp, fp }
 }

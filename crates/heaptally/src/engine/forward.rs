@@ -52,15 +52,15 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
             }
             // SAFETY: a fresh block of that layout.
             if !unsafe { hook::has_slot(address, size) } {
-                let Entry { pc, sp, fp } = entry();
+                let Entry { pc, sp, fp } = Entry::here();
                 // SAFETY: the same, and the entry of this method.
                 return tag::launder(unsafe { count_allocated_slow(address, size, pc, sp, fp) });
             }
             address
         };
-        let Entry { pc, sp, fp } = entry();
+        let Entry { pc, sp, fp } = Entry::here();
         // SAFETY: a fresh block of that layout with a slot, and the entry of this method. The launder afterwards keeps
-        // its frame on the stack: see `entry`.
+        // its frame on the stack: see `Entry::here`.
         tag::launder(unsafe { count_allocated_tracked(address, size, pc, sp, fp, thread::head()) })
     }
 
@@ -75,7 +75,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
         if unsafe { is_settled(address, layout.size()) } {
             return tag::launder(address);
         }
-        let Entry { pc, sp, fp } = entry();
+        let Entry { pc, sp, fp } = Entry::here();
         // SAFETY: a fresh block of `inner`, and the entry of this method.
         tag::launder(unsafe {
             if hook::has_slot(address, layout.size()) {
@@ -122,7 +122,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for TallyAlloc<A> {
             unsafe { hook::put_back_origin(old, origin) };
             return new_address;
         }
-        let entry = entry();
+        let entry = Entry::here();
         let (thread, new) = (thread::current(entry), Block { address: new_address, size: new_size });
         hook::freed(thread, old, origin, entry.sp);
         // SAFETY: a fresh block, with room for a tag if it is small, and the entry of this method.
@@ -264,7 +264,7 @@ impl<A: GlobalAlloc> TallyAlloc<A> {
     #[inline(never)]
     unsafe fn dealloc_slow(&self, address: *mut u8, layout: Layout) {
         let block = Block { address, size: layout.size() };
-        let entry = entry();
+        let entry = Entry::here();
         // SAFETY: the block is the caller's.
         let origin = unsafe { hook::take_origin(block) };
         hook::freed(thread::current(entry), block, origin, entry.sp);
@@ -349,27 +349,6 @@ unsafe fn count_allocated_slow(address: *mut u8, size: usize, pc: usize, sp: usi
     address
 }
 
-/// The registers of the calling method, at an instruction in it. Every frame of the hook that is further in lies below
-/// its stack pointer, every frame of the program above: the methods do something after each call made from here, so
-/// none of the calls replaces their frame. The unwind tables of a Rust function hold at every instruction of it.
-#[inline(always)]
-pub(super) fn entry() -> Entry {
-    let (pc, sp, fp): (usize, usize, usize);
-    // SAFETY: copies registers.
-    unsafe {
-        std::arch::asm!(
-            "lea {pc}, [rip]",
-            "mov {sp}, rsp",
-            "mov {fp}, rbp",
-            pc = out(reg) pc,
-            sp = out(reg) sp,
-            fp = out(reg) fp,
-            options(nomem, nostack, preserves_flags),
-        )
-    };
-    Entry { pc, sp, fp }
-}
-
 /// After a call by the function whose [`stack_pointer`] marks an operation that the call goes on with: keeps its frame on the
 /// stack meanwhile. A frame that took its place could lie above the mark, and a handler would take the operation for one
 /// that was left by a jump.
@@ -379,7 +358,7 @@ fn keep_frame() {
     unsafe { std::arch::asm!("", options(nomem, nostack, preserves_flags)) };
 }
 
-/// The stack pointer of the calling function, as in [`entry`].
+/// The stack pointer of the calling function, as in [`Entry::here`].
 #[inline(always)]
 fn stack_pointer() -> usize {
     let sp: usize;

@@ -30,7 +30,7 @@ mod ticker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heaptally_capture::{MIN_RING_BYTES, Mode, PROCESS, Reuse, Tick, census};
+use heaptally_capture::{Entry, MIN_RING_BYTES, Mode, PROCESS, Reuse, Tick, census};
 use heaptally_profile::{Counts, History, HistoryLimits, Peak, Site, SiteKind, Snapshot, SnapshotParts, Totals};
 
 use crate::{Config, ModuleError, OnMismatch, StartError, SymbolTable, TraceReuse};
@@ -121,7 +121,7 @@ pub(crate) fn program_counts() -> Counts {
 
 /// What the calling thread has counted since it began.
 pub(crate) fn thread_counts() -> Counts {
-    thread::counts(thread::current(forward::entry()))
+    thread::counts(thread::current(Entry::here()))
 }
 
 pub(crate) fn snapshot() -> Snapshot {

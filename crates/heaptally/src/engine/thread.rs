@@ -23,8 +23,6 @@ use heaptally_capture::hook::{self, Thread};
 use heaptally_capture::{Entry, Head, Losses, PROCESS, ThreadState, page_map};
 use heaptally_profile::Counts;
 
-use super::forward;
-
 /// What the pointer points to in a thread without a state, told apart by address.
 static PLACEHOLDERS: [Head; 4] = [const { Head::placeholder() }; 4];
 const FRESH: *const Head = &raw const PLACEHOLDERS[0];
@@ -133,7 +131,7 @@ fn try_again(entry: Entry) -> Thread {
 
 /// Makes the calling thread's allocations heaptally's own until the same number of calls of [`leave_internal`].
 pub(crate) fn enter_internal() {
-    match current(forward::entry()) {
+    match current(Entry::here()) {
         Thread::Own(state) => state.enter_internal(),
         // For the state that the thread may come to have.
         _ => INTERNAL.set(INTERNAL.get() + 1),
