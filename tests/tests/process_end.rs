@@ -19,7 +19,6 @@ fn main() -> ExitCode {
 mod on_linux {
     use std::ffi::c_int;
     use std::hint::black_box;
-    use std::io::Read;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{self, Child, Command, ExitCode, ExitStatus, Stdio};
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +36,7 @@ mod on_linux {
     const STATUS: u8 = 7;
     const ALLOCATORS: u64 = 3;
     /// Of a child, on a busy machine. Without a deadlock it takes the time of a panic's stack, or of a first snapshot.
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT_SECONDS: u32 = 60;
 
     /// Threads that have allocated, and snapshots that were begun, and made.
     static ALLOCATING: AtomicU64 = AtomicU64::new(0);
@@ -136,24 +135,10 @@ mod on_linux {
         child.spawn().expect("a child")
     }
 
-    fn wait(mut child: Child) -> (ExitStatus, String, String) {
-        let (mut printed, mut errors) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
-        let pid = child.id() as libc::pid_t;
-        let (sender, ended) = std::sync::mpsc::channel::<()>();
-        let killer = thread::spawn(move || {
-            if ended.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                // SAFETY: a child that nobody has waited for.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
-        });
-        let mut texts = [String::new(), String::new()];
-        errors.read_to_string(&mut texts[1]).expect("text");
-        printed.read_to_string(&mut texts[0]).expect("text");
-        drop(sender);
-        killer.join().expect("no panic");
-        let status = child.wait().expect("its end");
-        let [printed, errors] = texts;
-        (status, printed, errors)
+    fn wait(child: Child) -> (ExitStatus, String, String) {
+        let output = child.wait_with_output().expect("its end");
+        let [printed, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"));
+        (output.status, printed, errors)
     }
 
     unsafe extern "C" {
@@ -162,6 +147,9 @@ mod on_linux {
     }
 
     fn child(end: End, meanwhile: Meanwhile) -> ExitCode {
+        // SAFETY: no conditions. The signal ends the process, with a status that is none of those expected, also when nobody
+        // waits for it any more.
+        unsafe { libc::alarm(LIMIT_SECONDS) };
         // SAFETY: the functions have the type that is asked for.
         unsafe {
             assert_eq!(libc::atexit(not_started), 0);
