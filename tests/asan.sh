@@ -27,11 +27,8 @@ quick=
 if [ "${1:-}" = --quick ]; then quick=yes; shift; fi
 fail() { echo "asan: $*" >&2; exit 1; }
 
-sysroot=$(rustc +nightly --print sysroot 2>/dev/null) ||
-    { echo "skipped: no nightly toolchain (rustup toolchain install nightly)"; exit 0; }
-target=x86_64-unknown-linux-gnu
-compgen -G "$sysroot/lib/rustlib/$target/lib/librustc*rt.asan.a" >/dev/null ||
-    { echo "skipped: the nightly toolchain has no AddressSanitizer for $target"; exit 0; }
+source tests/sanitizer.sh
+needs_sanitizer asan AddressSanitizer
 
 export RUSTFLAGS="-Zsanitizer=address --cfg heaptally_asan -Csymbol-mangling-version=legacy -Zunstable-options"
 work=$PWD/target/asan

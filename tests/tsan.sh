@@ -34,11 +34,8 @@ case $quick in "" | --quick) ;; *) echo "usage: tsan.sh [--quick]" >&2; exit 2 ;
 
 fail() { echo "tsan: $*" >&2; exit 1; }
 
-sysroot=$(rustc +nightly --print sysroot 2>/dev/null) ||
-    { echo "skipped: no nightly toolchain (rustup toolchain install nightly)"; exit 0; }
-target=x86_64-unknown-linux-gnu
-compgen -G "$sysroot/lib/rustlib/$target/lib/librustc*rt.tsan.a" >/dev/null ||
-    { echo "skipped: the nightly toolchain has no ThreadSanitizer for $target"; exit 0; }
+source tests/sanitizer.sh
+needs_sanitizer tsan ThreadSanitizer
 
 export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg heaptally_no_asm"
 work=$PWD/target/tsan
