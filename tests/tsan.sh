@@ -73,9 +73,10 @@ finds "two threads count with one state" "heaptally_capture::unwind::" $rounds o
 plant() {
     local what=$1 frame=$2 file=$3 after=$4 from=$5 to=$6 copy=$work/planted
     rm -rf "$copy"
-    mkdir -p "$copy/crates" "$copy/tests"
+    mkdir -p "$copy/crates" "$copy/tests/src"
     cp -r crates/heaptally-capture "$copy/crates"
     cp -r tests/tsan "$copy/tests"
+    cp tests/src/random.rs "$copy/tests/src"
     sed 's/^members = .*/members = ["crates\/*"]/' Cargo.toml >"$copy/Cargo.toml"
     cp Cargo.lock "$copy"
     file=crates/heaptally-capture/src/$file
